@@ -1,0 +1,1 @@
+"""Staged release -> CheckReport: what must hold on this very box before traffic."""

@@ -1,0 +1,69 @@
+"""What a check found, as JSON between the release's interpreter and the tool (standard library only)."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
+from typing import Any
+
+from sealift.errors import StoreError
+
+
+@dataclass(frozen=True, slots=True)
+class Finding:
+    """One thing that was checked: a short name, whether it holds, and a sentence with the figures."""
+
+    name: str
+    ok: bool
+    detail: str
+
+
+@dataclass(frozen=True, slots=True)
+class CheckReport:
+    """The findings in order. `golden_checked` is False when no golden input could be compared.
+
+    `latency_ms`: median of single runs on golden inputs, per model. `memory_mb`: peak resident 10^6 bytes.
+    """
+
+    findings: tuple[Finding, ...]
+    golden_checked: bool
+    latency_ms: Mapping[str, float]
+    memory_mb: float
+
+    @property
+    def ok(self) -> bool:
+        """True if everything that was checked holds."""
+        return all(finding.ok for finding in self.findings)
+
+    @property
+    def problems(self) -> tuple[str, ...]:
+        """The sentences of what does not hold."""
+        return tuple(f"{finding.name}: {finding.detail}" for finding in self.findings if not finding.ok)
+
+    def encode(self) -> str:
+        """One line of JSON, as the check process prints it."""
+        return json.dumps(asdict(self), sort_keys=True)
+
+    def summary(self) -> dict[str, Any]:
+        """The part that is kept in the release's record; integers only (microseconds, kilobytes)."""
+        return {
+            "golden_checked": self.golden_checked,
+            "latency_us": {name: round(value * 1000) for name, value in self.latency_ms.items()},
+            "memory_kb": round(self.memory_mb * 1000),
+            "notes": [f"{finding.name}: {finding.detail}" for finding in self.findings],
+        }
+
+
+def decode_report(text: str) -> CheckReport:
+    """Raises: StoreError: not a report (the check process printed something else)."""
+    try:
+        doc = json.loads(text)
+        return CheckReport(
+            findings=tuple(Finding(**finding) for finding in doc["findings"]),
+            golden_checked=doc["golden_checked"],
+            latency_ms=doc["latency_ms"],
+            memory_mb=doc["memory_mb"],
+        )
+    except (ValueError, KeyError, TypeError) as error:
+        raise StoreError(f"the check printed something else than a report: {text[:200]!r}") from error

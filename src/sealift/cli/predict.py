@@ -1,0 +1,172 @@
+"""`sealift predict INPUT...`: to a running service, or through a project in process."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import sys
+import tempfile
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from http.client import HTTPConnection, HTTPException
+from pathlib import Path
+from typing import Any, Final
+from urllib.parse import quote, urlsplit
+
+from sealift.cli.options import add_common, add_prefix, prefix_of
+from sealift.cli.screen import print_result, table
+from sealift.errors import NotServing, RequestError, UsageError
+from sealift.serve import control
+from sealift.store.prefix import choose_service
+
+TIMEOUT_S: Final = 60.0
+_MEDIA: Final = {
+    ".json": "application/json",
+    ".jpg": "image/jpeg",
+    ".jpeg": "image/jpeg",
+    ".png": "image/png",
+}
+
+Answer = dict[str, Any]
+Predict = Callable[[bytes, str], Answer]
+"""(body, content type) -> the answer."""
+
+
+def configure(parser: argparse.ArgumentParser) -> None:
+    """Arguments of `predict`."""
+    add_common(
+        parser,
+        "Send inputs to a service and print its answers: photos and other files as they are, .json files as "
+        "JSON, '-' for standard input. With --project the project is run in process, nothing is served.",
+        "  sealift predict cat.jpg\n"
+        "  sealift predict case.json --model fraud\n"
+        "  sealift predict *.jpg --url http://127.0.0.1:8000\n"
+        "  echo '{\"amount\": 12.5}' | sealift predict - --project fraud/",
+    )
+    parser.add_argument("inputs", nargs="+", metavar="INPUT")
+    where = parser.add_mutually_exclusive_group()
+    where.add_argument("--url", help="a service elsewhere, e.g. http://127.0.0.1:8000")
+    where.add_argument("--project", type=Path, metavar="DIR", help="run this project in process")
+    parser.add_argument("--model", metavar="NAME", help="the service, or one model of a service with several")
+    add_prefix(parser)
+
+
+def run(args: argparse.Namespace) -> int:
+    """Run `predict`."""
+    bodies = [(name, *_read(name)) for name in args.inputs]
+    with _opened(args) as predict:
+        answers = []
+        for name, body, media in bodies:
+            began = time.perf_counter()
+            answer = predict(body, media)
+            took_ms = (time.perf_counter() - began) * 1000
+            answers.append({**answer, "input": name, "latency_ms": round(took_ms, 2)})
+    result = answers[0] if len(answers) == 1 else {"answers": answers}
+    print_result(args, result, table([_row(answer) for answer in answers]))
+    return 0
+
+
+def _read(name: str) -> tuple[bytes, str]:
+    if name == "-":
+        body = sys.stdin.buffer.read()
+        return body, _sniffed(body)
+    path = Path(name)
+    try:
+        body = path.read_bytes()
+    except OSError as error:
+        raise UsageError(f"{name}: {error.strerror}") from error
+    return body, _MEDIA.get(path.suffix.lower(), "application/octet-stream")
+
+
+def _sniffed(body: bytes) -> str:
+    return "application/json" if body.lstrip()[:1] in (b"{", b"[") else "application/octet-stream"
+
+
+@contextmanager
+def _opened(args: argparse.Namespace) -> Iterator[Predict]:
+    if args.project is not None:
+        with tempfile.TemporaryDirectory() as workspace:
+            yield _in_process(args.project, args.model, Path(workspace))
+        return
+    url, path = _address(args)
+    connection = HTTPConnection(url, timeout=TIMEOUT_S)
+    try:
+        yield lambda body, media: _post(connection, path, body, media)
+    finally:
+        connection.close()
+
+
+def _in_process(directory: Path, name: str | None, workspace: Path) -> Predict:
+    from sealift.cli.services import project_service
+    from sealift.engine.choose import engine_for
+    from sealift.serve.predictor import load_predictor
+    from sealift.serve.threads import Ticket
+
+    service = project_service(directory, workspace)
+    models = {model.name: model for model in service.models}
+    if (name is None and len(models) > 1) or (name is not None and name not in models):
+        raise UsageError(f"--model: expected one of {', '.join(models)}, got {name or 'none'}")
+    model = models[name] if name is not None else service.models[0]
+    predictor = load_predictor(model, engine_for(model.path))
+
+    def predict(body: bytes, media: str) -> Answer:
+        payload = _parsed(body) if media == "application/json" else body
+        return {**predictor.predict(payload, Ticket()), "release": service.release}
+
+    return predict
+
+
+def _parsed(body: bytes) -> Any:
+    try:
+        return json.loads(body)
+    except ValueError as error:
+        raise UsageError(f"the input is not JSON: {error}") from error
+
+
+def _address(args: argparse.Namespace) -> tuple[str, str]:
+    """`host:port` and the path to post to."""
+    if args.url is not None:
+        parts = urlsplit(args.url)
+        if parts.scheme != "http" or not parts.netloc:
+            raise UsageError(f"--url {args.url}: expected http://HOST:PORT")
+        return parts.netloc, _predict_path(args.model)
+    prefix = prefix_of(args)
+    is_service = args.model in prefix.services()
+    name = choose_service(prefix, args.model if is_service else None)
+    found = control.ask(prefix.control(name), "status")
+    host = f"[{found['host']}]" if ":" in found["host"] else found["host"]
+    return f"{host}:{found['port']}", _predict_path(None if is_service else args.model)
+
+
+def _predict_path(model: str | None) -> str:
+    return "/predict" if model is None else f"/predict/{quote(model, safe='')}"
+
+
+def _post(connection: HTTPConnection, path: str, body: bytes, media: str) -> Answer:
+    try:
+        connection.request("POST", path, body, {"Content-Type": media})
+        response = connection.getresponse()
+        data = response.read()
+    except (OSError, HTTPException) as error:
+        raise NotServing(
+            f"{connection.host}:{connection.port} does not answer: {error}", next_step="sealift status"
+        ) from error
+    try:
+        answer = json.loads(data)
+    except ValueError as error:
+        raise NotServing(
+            f"{connection.host}:{connection.port} answered {response.status} without JSON"
+        ) from error
+    if response.status != 200:
+        raise RequestError(f"{answer.get('error')} (HTTP {response.status})", code=str(answer.get("code")))
+    return answer if isinstance(answer, dict) else {"prediction": answer}
+
+
+def _row(answer: Answer) -> tuple[str, ...]:
+    shown = answer.get("label", answer.get("prediction"))
+    text = shown if isinstance(shown, str) else json.dumps(shown)
+    best = answer.get("probabilities") or [{}]
+    score = answer.get("score", best[0].get("probability") if isinstance(best[0], dict) else None)
+    figure = f"{score:.3f}" if isinstance(score, float) else ""
+    return answer["input"], text[:60], figure, f"{answer['latency_ms']:.1f} ms"

@@ -1,0 +1,136 @@
+"""`sealift serve NAME|DIR`: supervise a worker on an installed release, or on a project while it changes."""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import ipaddress
+import logging
+import os
+import socket
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+from sealift.cli.options import add_common, add_prefix, prefix_of
+from sealift.errors import UsageError
+from sealift.serve.supervisor import Supervisor, SupervisorOptions, WorkerLaunch, bind
+from sealift.serve.watching import Watcher
+from sealift.store.prefix import Prefix, choose_service
+from sealift.store.releases import active_release
+
+DEFAULT_HOST, DEFAULT_PORT = "127.0.0.1", 8000
+
+
+def configure(parser: argparse.ArgumentParser) -> None:
+    """Arguments of `serve`."""
+    add_common(
+        parser,
+        "Serve an installed release by name, or a project folder on loopback (unsigned, reloaded on change).",
+        "  sealift serve fraud                    the active release of fraud\n"
+        "  sealift serve fraud --port 9000 --host 0.0.0.0\n"
+        "  sealift serve ./fraud                  the project in that folder, while you edit it\n"
+        "  curl -s localhost:8000/predict -d '{\"amount\": 12.5}'",
+    )
+    parser.add_argument("target", metavar="NAME|DIR", help="a path (with a /, or . ) is a project folder")
+    parser.add_argument("--host", default=os.environ.get("SEALIFT_HOST", DEFAULT_HOST))
+    parser.add_argument("--port", type=int, default=int(os.environ.get("SEALIFT_PORT", DEFAULT_PORT)))
+    parser.add_argument("--drain-s", type=float, default=30.0, help="seconds to finish what is in flight")
+    add_prefix(parser)
+
+
+def run(args: argparse.Namespace) -> int:
+    """Run `serve` until SIGTERM or Ctrl-C."""
+    logging.basicConfig(
+        stream=sys.stderr,
+        level=logging.WARNING if args.quiet else logging.INFO,
+        format="%(asctime)s %(levelname)s %(name)s: %(message)s",
+    )
+    directory = Path(args.target)
+    is_project = "/" in args.target or args.target.startswith(".") or (directory / "sealift.toml").is_file()
+    if is_project:
+        return _serve_project(args, directory)
+    prefix = prefix_of(args)
+    name = choose_service(prefix, args.target)
+    active_release(prefix, name)
+    return _supervise(args, lambda: _release_launch(args, prefix, name), prefix.control(name), None)
+
+
+def _release_launch(args: argparse.Namespace, prefix: Prefix, name: str) -> WorkerLaunch:
+    release = active_release(prefix, name)
+    argv = release.command("_worker", f"--tree={release.tree}", *_common(args))
+    return WorkerLaunch(argv, f"{release.name}@{release.version}", release.identity)
+
+
+def _serve_project(args: argparse.Namespace, directory: Path) -> int:
+    from sealift.project.file import load_project
+
+    if not _is_loopback(args.host):
+        raise UsageError(
+            f"--host {args.host}: a project is served on loopback only (unsigned, unchecked)",
+            next_step="sealift pack it and install it to serve other machines",
+        )
+    project = load_project(directory)
+
+    def launch() -> WorkerLaunch:
+        argv = [
+            sys.executable,
+            "-m",
+            "sealift",
+            "_worker",
+            f"--project={directory.absolute()}",
+            *_common(args),
+        ]
+        return WorkerLaunch(argv, f"{project.name}@{project.version}")
+
+    return _supervise(args, launch, None, Watcher(directory))
+
+
+def _supervise(
+    args: argparse.Namespace,
+    launch: Callable[[], WorkerLaunch],
+    control_path: Path | None,
+    watcher: Watcher | None,
+) -> int:
+    listener = bind(args.host, args.port)
+    try:
+        return asyncio.run(_run(args, listener, launch, control_path, watcher))
+    finally:
+        listener.close()
+
+
+async def _run(
+    args: argparse.Namespace,
+    listener: socket.socket,
+    launch: Callable[[], WorkerLaunch],
+    control_path: Path | None,
+    watcher: Watcher | None,
+) -> int:
+    supervisor = Supervisor(launch, listener, control_path, SupervisorOptions(drain_s=args.drain_s))
+    host, port = listener.getsockname()[:2]
+
+    def announce() -> None:
+        if not args.quiet:
+            shown = f"[{host}]" if ":" in host else host
+            print(f"serving {supervisor.status()['release']} on http://{shown}:{port}", flush=True)
+
+    watching = asyncio.ensure_future(watcher.follow(supervisor)) if watcher is not None else None
+    try:
+        await supervisor.run(announce)
+    finally:
+        if watching is not None:
+            watching.cancel()
+    return 0
+
+
+def _common(args: argparse.Namespace) -> list[str]:
+    return [f"--supervisor={os.getpid()}", f"--drain-s={args.drain_s}"]
+
+
+def _is_loopback(host: str) -> bool:
+    if host == "localhost":
+        return True
+    try:
+        return ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return False

@@ -1,0 +1,1 @@
+"""Project + Target -> locked wheels, unpacked layers, SBOM."""

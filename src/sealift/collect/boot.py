@@ -1,0 +1,25 @@
+"""Start sealift from a release, on its own interpreter and on nothing else of this machine.
+
+Copied to `RELEASE/runtime/boot.py`; run as `PYTHON -I -S -B RELEASE/runtime/boot.py VERB ...`.
+The standard library stays first, as it is everywhere: a back-port among the wheels must not replace it.
+"""
+
+from __future__ import annotations
+
+import sys
+from os.path import abspath, dirname, join  # pathlib costs a start-up some milliseconds
+
+
+def _main() -> int:
+    if not (sys.flags.isolated and sys.flags.no_site):
+        print("boot.py: run as PYTHON -I -S -B RELEASE/runtime/boot.py VERB ...", file=sys.stderr)  # noqa: T201
+        return 2
+    runtime = dirname(abspath(__file__))
+    sys.path += [runtime, join(dirname(runtime), "dependencies")]
+    from sealift.__main__ import main
+
+    return main()
+
+
+if __name__ == "__main__":
+    sys.exit(_main())

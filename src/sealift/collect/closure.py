@@ -1,0 +1,57 @@
+"""Which wheels of a set a requirement reaches, and what the set lacks: `pip check` for another machine."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+
+from packaging.requirements import Requirement
+
+from sealift.collect.wheel import WheelFile, normalised
+
+
+@dataclass(frozen=True, slots=True)
+class Closure:
+    """`reached`: names of the wheels that the roots need, directly or not. `missing`: needed, not there.
+    `unmet`: one sentence per version that does not satisfy a demand."""
+
+    reached: frozenset[str]
+    missing: tuple[Requirement, ...]
+    unmet: tuple[str, ...]
+
+
+def closure(
+    roots: Iterable[Requirement], wheels: Mapping[str, WheelFile], markers: Mapping[str, str]
+) -> Closure:
+    """Walk from `roots` along Requires-Dist, with markers as they hold on the target.
+
+    Args:
+        roots: their own markers were evaluated already; extras count.
+        wheels: by normalised name.
+    """
+    reached: set[str] = set()
+    seen: set[tuple[str, str]] = set()
+    missing: dict[str, Requirement] = {}
+    unmet: dict[str, None] = {}
+    todo = [(root, "this project") for root in roots]
+    while todo:
+        demand, asker = todo.pop()
+        name = normalised(demand.name)
+        if name not in wheels:
+            missing.setdefault(name, demand)
+            continue
+        found = wheels[name]
+        if not demand.specifier.contains(found.wheel.version, prereleases=True):
+            unmet[f"{asker} needs {demand.name}{demand.specifier}, found {found.wheel.version}"] = None
+        reached.add(name)
+        for extra in {"", *demand.extras}:
+            if (name, extra) not in seen:
+                seen.add((name, extra))
+                todo += [(r, name) for r in _requires(found, extra, markers)]
+    return Closure(frozenset(reached), tuple(missing.values()), tuple(sorted(unmet)))
+
+
+def _requires(wheel: WheelFile, extra: str, markers: Mapping[str, str]) -> list[Requirement]:
+    """What `wheel` asks for because of `extra` ("" for always)."""
+    here = {**markers, "extra": extra}
+    return [r for r in wheel.requires if (r.marker.evaluate(here) if r.marker else not extra)]

@@ -1,0 +1,1 @@
+"""Public packages -> Project -> predictions without a network."""

@@ -1,0 +1,1 @@
+"""Model file -> Session: one protocol, one file per engine."""

@@ -1,0 +1,48 @@
+"""What every engine offers. Engines are loaded only when a model asks for them."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Protocol
+
+from numpy.typing import NDArray
+
+Arrays = dict[str, NDArray[Any]]
+"""Tensor name -> array; BYTES tensors are object arrays of `str`."""
+
+
+@dataclass(frozen=True, slots=True)
+class EngineOptions:
+    """`threads`: intra-op threads of one run (0: one per core). `device`: tried strictly in order."""
+
+    threads: int = 0
+    device: tuple[str, ...] = ("cpu",)
+
+
+class Session(Protocol):
+    """A loaded model. `run` is safe from several threads at once."""
+
+    @property
+    def device(self) -> str:
+        """The device really in use, e.g. `cpu`."""
+        ...
+
+    def run(self, inputs: Mapping[str, NDArray[Any]], outputs: Sequence[str] | None = None) -> Arrays:
+        """Run once.
+
+        Args:
+            inputs: every graph input; dtype and rank as in the signature, C-contiguous.
+            outputs: the names wanted, None for all, in the graph's order.
+        Raises: ModelFailed: the engine refused or failed; the message is the engine's own.
+        """
+        ...
+
+
+class Engine(Protocol):
+    """Loads model files of one family."""
+
+    def load(self, model: Path, options: EngineOptions) -> Session:
+        """Raises: ModelError: not loadable here, e.g. an opset or device this build lacks."""
+        ...

@@ -1,0 +1,1 @@
+"""VerifiedBundle -> Release: stage, check, switch."""

@@ -1,0 +1,1 @@
+"""What happened -> numbers that cost nothing to count (no exporter here)."""

@@ -1,0 +1,1 @@
+"""ONNX file + declarations -> Model: signature, pre- and post-processing."""

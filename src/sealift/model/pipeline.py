@@ -1,0 +1,124 @@
+"""ServedModel -> Pipeline: what a request becomes before the engine, and an output after it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+from sealift.errors import ModelError
+from sealift.model.agreement import check_declaration
+from sealift.model.answers import EmbeddingAnswer, TensorAnswer
+from sealift.model.arrays import Arrays, JsonValue, Prepared
+from sealift.model.classes import ClassesAnswer
+from sealift.model.declaration import (
+    ClassesOutput,
+    EmbeddingOutput,
+    ImageInput,
+    ScoresOutput,
+    TabularInput,
+    TextInput,
+)
+from sealift.model.handler import HandlerAnswer, HandlerPreparation
+from sealift.model.handler_load import Function, load_handler
+from sealift.model.image import MAX_PIXELS, ImagePreparation
+from sealift.model.rows import chosen_output
+from sealift.model.scores import ScoresAnswer
+from sealift.model.service import ServedModel
+from sealift.model.signature import Signature
+from sealift.model.tabular import TabularPreparation
+from sealift.model.tensors import is_raw, prepare_tensors
+from sealift.model.text import TextPreparation
+
+Prepare = Callable[[bytes | JsonValue], Prepared]
+Answer = Callable[[Arrays, Prepared], dict[str, Any]]
+
+
+@dataclass(frozen=True, slots=True)
+class Pipeline:
+    """Both ends of one model's run; safe from several threads at once as far as its handler is."""
+
+    signature: Signature
+    _prepare: Prepare
+    _answer: Answer
+    _takes_raw: bool
+
+    def prepare(self, payload: bytes | JsonValue) -> Prepared:
+        """ONE item -> every model input, right dtype and rank, C-contiguous.
+
+        `payload` is a raw body (`bytes`) or a decoded JSON value. `{"inputs": ...}` brings tensors itself,
+        whatever kind is declared, unless a handler preprocesses: it gets everything.
+
+        Raises: InvalidInput, TooLarge: the client's mistake. ModelFailed: the handler's.
+        """
+        if self._takes_raw and is_raw(payload):
+            return prepare_tensors(self.signature, payload)
+        return self._prepare(payload)
+
+    def answer(self, outputs: Arrays, prepared: Prepared) -> dict[str, Any]:
+        """The engine's outputs -> a JSON object that always has the key `prediction`.
+
+        One item gives plain values. Several rows in one request give a list under every key, one entry a
+        row (`threshold` stays one number).
+
+        Raises: ModelFailed: outputs that no answer can be made of. InvalidInput: a handler's refusal.
+        """
+        return self._answer(outputs, prepared)
+
+
+def build_pipeline(model: ServedModel, *, max_pixels: int = MAX_PIXELS) -> Pipeline:
+    """Load the handler, compile the declaration.
+
+    Raises: ModelError: declaration, handler and signature do not fit; all problems at once.
+    """
+    problems = check_declaration(model)
+    if problems:
+        raise ModelError(
+            f"model {model.name!r}: the project file and the model do not fit.",
+            problems=problems,
+            next_step="correct sealift.toml; sealift init shows the model's inputs and outputs",
+        )
+    functions = load_handler(model.handler) if model.handler is not None else {}
+    preprocess = functions.get("preprocess")
+    return Pipeline(
+        signature=model.signature,
+        _prepare=_preparation(model, preprocess, max_pixels),
+        _answer=_answer(model, functions.get("postprocess")),
+        _takes_raw=preprocess is None and not _declares_inputs(model),
+    )
+
+
+def _declares_inputs(model: ServedModel) -> bool:
+    """A table with a field called `inputs` keeps that word for itself."""
+    return isinstance(model.input, TabularInput) and any(c.name == "inputs" for c in model.input.columns)
+
+
+def _preparation(model: ServedModel, preprocess: Function | None, max_pixels: int) -> Prepare:
+    signature, declared = model.signature, model.input
+    if preprocess is not None and model.handler is not None:
+        is_image = isinstance(declared, ImageInput)
+        return HandlerPreparation(preprocess, signature, model.handler.resolve().parent, is_image)
+    if isinstance(declared, ImageInput):
+        return ImagePreparation(declared, signature.inputs[0], max_pixels)
+    if isinstance(declared, TabularInput):
+        return TabularPreparation(declared, signature)
+    if isinstance(declared, TextInput):
+        return TextPreparation(signature.inputs[0])
+    return lambda payload: prepare_tensors(signature, payload)
+
+
+def _answer(model: ServedModel, postprocess: Function | None) -> Answer:
+    signature, declared = model.signature, model.output
+    if postprocess is not None and model.handler is not None:
+        return HandlerAnswer(postprocess, model.handler.resolve().parent)
+    if isinstance(declared, ClassesOutput | ScoresOutput | EmbeddingOutput):
+        spec = chosen_output(declared, signature)
+        if spec is None:
+            raise ModelError(f"model {model.name!r} has no output that {declared!r} could mean.")
+        is_probability = spec.name in signature.probabilities
+        if isinstance(declared, ClassesOutput):
+            return ClassesAnswer(declared, spec, is_probability)
+        if isinstance(declared, ScoresOutput):
+            return ScoresAnswer(declared, spec, is_probability)
+        return EmbeddingAnswer(declared, spec)
+    return TensorAnswer(signature)

@@ -1,0 +1,1 @@
+"""Numbers and events of a running release -> what people and machines watch."""

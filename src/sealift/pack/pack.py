@@ -1,0 +1,81 @@
+"""Assembled layer folders -> a signed bundle."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+from sealift import __version__, canonical
+from sealift.bundle.documents import LAYERS, Release
+from sealift.bundle.write import Layer, Sign, hash_layer, refuse_destination, write_bundle
+from sealift.events import Progress
+from sealift.pack.sequence import Entry
+from sealift.trust.root import SignedRoot
+
+
+@dataclass(frozen=True, slots=True)
+class Parts:
+    """What goes into a bundle. `tree` holds one folder per layer, complete.
+
+    `target`, `checks` and `provenance` are JSON without floats; `roots` travel along.
+    """
+
+    product: str
+    version: str
+    tree: Path
+    target: Mapping[str, Any]
+    checks: Mapping[str, Any]
+    provenance: Mapping[str, Any]
+    roots: tuple[SignedRoot, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Packed:
+    """The result: where it lies, what it is, and its bytes on the medium."""
+
+    path: Path
+    release: Release
+    layers: Mapping[str, Layer]
+    stored_size: int
+
+
+def pack(
+    parts: Parts,
+    destination: Path,
+    sign: Sign,
+    assign_sequence: Callable[[str], Entry],
+    progress: Progress,
+) -> Packed:
+    """Hash the layers, give the release its sequence, sign and write it.
+
+    Args:
+        sign: message -> signatures; empty for an unsigned bundle.
+        assign_sequence: content digest -> its ledger entry.
+    Raises: UsageError: a file that cannot travel, or a destination that is something else.
+    """
+    refuse_destination(destination)
+    layers = {name: hash_layer(parts.tree / name, progress) for name in LAYERS}
+    draft = _draft(parts, layers)
+    entry = assign_sequence(canonical.digest(draft.encode()))
+    release = replace(draft, seq=entry.seq, created=entry.created)
+    stored = write_bundle(destination, release, layers, sign, parts.roots, progress)
+    return Packed(destination, release, layers, stored)
+
+
+def _draft(parts: Parts, layers: Mapping[str, Layer]) -> Release:
+    refs = {name: layer.ref for name, layer in layers.items()}
+    return Release(
+        product=parts.product,
+        version=parts.version,
+        seq=0,
+        floor_seq=0,
+        min_sealift=__version__,
+        created="1970-01-01T00:00:00Z",
+        target=parts.target,
+        layers=refs,
+        checks=parts.checks,
+        provenance=parts.provenance,
+        total_size=sum(ref.size for ref in refs.values()),
+    )

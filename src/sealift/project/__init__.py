@@ -1,0 +1,1 @@
+"""sealift.toml -> Project: the engineer's declaration, parsed once and then trusted."""

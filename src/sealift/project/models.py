@@ -1,0 +1,87 @@
+"""`[model]` or `[models.NAME]`, with `[handler]` -> what each model is and how it is fed."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+from typing import Final
+
+from sealift.project.declarations import read_input, read_output
+from sealift.project.keys import SECTION_KEYS
+from sealift.project.project import ModelEntry
+from sealift.project.section import Form, Section
+from sealift.project.sections import NAME
+from sealift.project.words import named, quoted
+
+_DEVICE: Final = Form(re.compile(r"cpu|cuda(:[0-9]{1,2})?"), '"cpu", "cuda" or "cuda:1"')
+
+
+def read_models(document: Section, project_name: str) -> tuple[ModelEntry, ...]:
+    """All models; a single `[model]` has the project's name."""
+    if "model" in document and "models" in document:
+        document.report.add(("models",), "[models] cannot stand beside [model]; write [models.NAME] for each")
+    if not any(key in document or document.report.is_meant((key,)) for key in ("model", "models")):
+        document.report.add((), "no model; add [model] with its path")
+    if "models" in document and "handler" in document and "model" not in document:
+        document.report.add(("handler",), "[handler] serves a single [model]; write [models.NAME.handler]")
+    handler = _handler(document)
+    several = _several(document) if "models" in document else ()
+    return (*_single(document, project_name, handler), *several)
+
+
+def _single(document: Section, project_name: str, handler: Path | None) -> tuple[ModelEntry, ...]:
+    if "model" not in document:
+        return ()
+    section = document.child("model")
+    section.allow_only(SECTION_KEYS["model"])
+    return (_entry(section, project_name, handler),)
+
+
+def _several(document: Section) -> tuple[ModelEntry, ...]:
+    models = document.child("models")
+    if not models.table and isinstance(document.table["models"], dict):
+        document.report.add(("models",), "[models] is empty; add [models.NAME] with its path")
+    named = [name for name in models.table if _is_model(models, name)]
+    entries = []
+    for name in named:
+        section = models.child(name)
+        section.allow_only((*SECTION_KEYS["model"], "handler"))
+        entries.append(_entry(section, name, _handler(section)))
+    return tuple(entries)
+
+
+def _is_model(models: Section, name: str) -> bool:
+    if not isinstance(models.table[name], dict):
+        place = (*models.path, name)
+        text = f"[models] {named(name)} stands without a model's name; write [models.NAME]"
+        models.report.add(place, text)
+        return False
+    if not NAME.pattern.fullmatch(name):
+        models.report.add((*models.path, name), f"[models]: expected {NAME.expected}, got {quoted(name)}")
+        return False
+    return True
+
+
+def _entry(section: Section, name: str, handler: Path | None) -> ModelEntry:
+    path = section.path_to("path", "file") if section.require("path") else None
+    return ModelEntry(
+        name=name,
+        path=path or section.folder.root,
+        license=section.text("license", None),
+        device=section.texts("device", ("cpu",), _DEVICE),
+        input=read_input(section),
+        output=read_output(section),
+        handler=handler,
+    )
+
+
+def _handler(above: Section) -> Path | None:
+    """`[handler] module`: a Python file of the project's."""
+    section = above.child("handler")
+    section.allow_only(SECTION_KEYS["handler"])
+    if "handler" not in above or not section.require("module"):
+        return None
+    module = section.path_to("module", "file")
+    if module is not None and module.suffix != ".py":
+        section.refuse("module", f'expected a Python file such as "handler.py", got {quoted(module.name)}')
+    return module

@@ -1,0 +1,92 @@
+"""Project: `sealift.toml` as values. Paths are absolute and were checked to exist."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from sealift.model.declaration import Input, Output, TensorInput, TensorOutput
+
+
+@dataclass(frozen=True, slots=True)
+class TargetWish:
+    """`[target]`: what the box will be. None: take the packing machine's.
+
+    `interpreter` is `"system"`, `"bundled"` (refused until one is at hand) or an absolute path *on the box*.
+    `python` is `"3.11"`; `glibc` is `"2.31"`; `platform` is `"linux-x86_64"`.
+    """
+
+    preset: str | None = None
+    platform: str | None = None
+    glibc: str | None = None
+    kernel: str | None = None
+    cpu: tuple[str, ...] = ()
+    python: str | None = None
+    interpreter: str = "system"
+    cuda: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class PythonSources:
+    """`[python]`: where the application's own dependencies come from; at most one of the three files,
+    and `wheels` beside any of them."""
+
+    requirements: Path | None = None
+    lock: Path | None = None
+    freeze: Path | None = None
+    wheels: tuple[Path, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class ModelEntry:
+    """`[model]` (name = the project's) or `[models.NAME]`."""
+
+    name: str
+    path: Path
+    license: str | None = None
+    device: tuple[str, ...] = ("cpu",)
+    input: Input = field(default_factory=TensorInput)
+    output: Output = field(default_factory=TensorOutput)
+    handler: Path | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Optimize:
+    """`[optimize]`, as declared; used by `sealift optimize`."""
+
+    candidates: tuple[str, ...] = ()
+    calibration: Path | None = None
+    evaluation: Path | None = None
+    max_accuracy_drop_points: float | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Slo:
+    """`[slo]`: absent means measured and recorded, nothing refused."""
+
+    latency_p99_ms: float | None = None
+    availability: float | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Limits:
+    """`[limits]`. `max_model_mb` counts 10^6 bytes of one model with its external data."""
+
+    max_model_mb: float = 1024
+    max_memory_mb: float | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Project:
+    """One service as its engineer declares it. `root` is the project folder."""
+
+    root: Path
+    name: str
+    version: str
+    models: tuple[ModelEntry, ...]
+    target: TargetWish = TargetWish()
+    python: PythonSources = PythonSources()
+    optimize: Optimize = Optimize()
+    slo: Slo = Slo()
+    limits: Limits = Limits()
+    golden: Path | None = None

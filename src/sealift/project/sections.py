@@ -1,0 +1,148 @@
+"""`[project]`, `[target]`, `[python]`, `[optimize]`, `[slo]`, `[limits]`, `[checks]` -> their values."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import replace
+from pathlib import Path
+from typing import Final
+
+from sealift.project.folder import Unfit
+from sealift.project.keys import SECTION_KEYS
+from sealift.project.presets import PRESETS
+from sealift.project.project import Limits, Optimize, PythonSources, Slo, TargetWish
+from sealift.project.section import POSITIVE, Form, Range, Section
+from sealift.project.words import quoted, shown
+
+NAME: Final = Form(
+    re.compile(r"[a-z0-9][a-z0-9._-]{0,63}"),
+    'a name of a-z, 0-9, ".", "_" and "-" (first a letter or digit, at most 64 characters)',
+)
+VERSION: Final = Form(
+    re.compile(r"[0-9A-Za-z][0-9A-Za-z._+-]{0,63}"), 'a version such as "1.4.0" (at most 64 characters)'
+)
+PLATFORMS: Final = ("linux-x86_64", "linux-aarch64")
+CANDIDATES: Final = ("fp32", "bf16", "fp16", "int8-static", "int8-nncf", "int8-dynamic")
+MAX_MODEL_MB: Final = 1024
+
+_GLIBC: Final = Form(re.compile(r"2\.[0-9]{1,2}"), 'a version of the C library such as "2.31"')
+_KERNEL: Final = Form(re.compile(r"[0-9]{1,2}\.[0-9]{1,3}(\.[0-9]{1,3})?"), 'a kernel version such as "5.4"')
+_CPU: Final = Form(re.compile(r"[a-z0-9][a-z0-9_.-]{0,31}"), 'a processor feature such as "avx2"')
+_PYTHON: Final = Form(re.compile(r"3\.(1[1-9]|[2-9][0-9])"), '"3.11" or a newer Python, such as "3.12"')
+_CUDA: Final = Form(re.compile(r"[0-9]{1,2}\.[0-9]{1,2}"), 'a CUDA version such as "12.4"')
+_INTERPRETER: Final = Form(
+    re.compile(r"system|bundled|/[^\0]*[^/\0]"), '"system" or an absolute path on the box'
+)
+_SHARE: Final = Range("a share above 0 and below 1, such as 0.9995", lambda x: 0 < x < 1)
+_POINTS: Final = Range("a number from 0 to 100", lambda x: 0 <= x <= 100)
+
+
+def read_name_and_version(document: Section) -> tuple[str, str]:
+    """`[project]`; empty strings for what is missing or wrong."""
+    section = document.child("project")
+    section.allow_only(SECTION_KEYS["project"])
+    name = section.text("name", "", NAME) if section.require("name") else ""
+    version = section.text("version", "", VERSION) if section.require("version") else ""
+    return name, version
+
+
+def read_target(document: Section) -> TargetWish:
+    """`[target]`; a preset fills in the C library and the platform."""
+    section = document.child("target")
+    section.allow_only(SECTION_KEYS["target"])
+    wish = TargetWish(
+        preset=section.choice("preset", None, tuple(PRESETS)),
+        platform=section.choice("platform", None, PLATFORMS),
+        glibc=section.text("glibc", None, _GLIBC),
+        kernel=section.text("kernel", None, _KERNEL),
+        cpu=section.texts("cpu", (), _CPU),
+        python=section.text("python", None, _PYTHON),
+        interpreter=section.text("interpreter", "system", _INTERPRETER),
+        cuda=section.text("cuda", None, _CUDA),
+    )
+    if wish.interpreter == "bundled":
+        section.refuse("interpreter", '"bundled" is not at hand yet; use "system" or a path on the box')
+    return _with_preset(section, wish)
+
+
+def _with_preset(section: Section, wish: TargetWish) -> TargetWish:
+    if wish.preset is None:
+        return wish
+    preset = PRESETS[wish.preset]
+    if wish.glibc not in (None, preset.glibc):
+        text = f"expected {quoted(preset.glibc)}, which preset {quoted(wish.preset)} stands for"
+        section.refuse("glibc", f"{text}, got {shown(wish.glibc)}; leave one of the two out")
+    return replace(wish, platform=wish.platform or preset.platform, glibc=preset.glibc)
+
+
+def read_python(document: Section) -> PythonSources:
+    """`[python]`; at most one of the three files that name packages."""
+    section = document.child("python")
+    section.allow_only(SECTION_KEYS["python"])
+    named = [key for key in section.table if key in ("requirements", "lock", "freeze")]
+    if len(named) > 1:
+        section.refuse(named[-1], "expected at most one of requirements, lock and freeze")
+    return PythonSources(
+        requirements=section.path_to("requirements", "file"),
+        lock=section.path_to("lock", "file"),
+        freeze=section.path_to("freeze", "file"),
+        wheels=_wheels(section),
+    )
+
+
+def _wheels(section: Section) -> tuple[Path, ...]:
+    """Every wheel that any of the globs means, each once, in the order of the globs."""
+    found: dict[Path, None] = {}
+    for index, pattern in enumerate(section.texts("wheels", ())):
+        try:
+            found.update(dict.fromkeys(section.folder.find_wheels(pattern)))
+        except Unfit as unfit:
+            section.refuse("wheels", str(unfit), index)
+    return tuple(found)
+
+
+def read_optimize(document: Section) -> Optimize:
+    """`[optimize]`."""
+    section = document.child("optimize")
+    section.allow_only(SECTION_KEYS["optimize"])
+    return Optimize(
+        candidates=section.choices("candidates", (), CANDIDATES),
+        calibration=section.path_to("calibration", "file or folder"),
+        evaluation=section.path_to("evaluation", "file or folder"),
+        max_accuracy_drop_points=section.number("max_accuracy_drop_points", None, _POINTS),
+    )
+
+
+def read_slo(document: Section) -> Slo:
+    """`[slo]`; absent keys refuse nothing."""
+    section = document.child("slo")
+    section.allow_only(SECTION_KEYS["slo"])
+    return Slo(
+        latency_p99_ms=section.number("latency_p99_ms", None, POSITIVE),
+        availability=section.number("availability", None, _SHARE),
+    )
+
+
+def read_limits(document: Section) -> Limits:
+    """`[limits]`; the model may be smaller than the promise allows, never larger."""
+    section = document.child("limits")
+    section.allow_only(SECTION_KEYS["limits"])
+    defaults = Limits()
+    return Limits(
+        max_model_mb=section.number(
+            "max_model_mb",
+            defaults.max_model_mb,
+            Range(
+                f"a number above 0 and at most {MAX_MODEL_MB} (no model above 1 GB is carried)",
+                lambda x: 0 < x <= MAX_MODEL_MB,
+            ),
+        ),
+        max_memory_mb=section.number("max_memory_mb", defaults.max_memory_mb, POSITIVE),
+    )
+
+
+def read_golden(document: Section) -> Path | None:
+    """`[checks] golden`."""
+    section = document.child("checks")
+    section.allow_only(SECTION_KEYS["checks"])
+    return section.path_to("golden", "file or folder")

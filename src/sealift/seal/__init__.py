@@ -1,0 +1,1 @@
+"""Secrets on disk: private keys in, signatures out."""

@@ -1,0 +1,1 @@
+"""Release -> predictions: a supervisor that owns the socket, workers that answer on it."""

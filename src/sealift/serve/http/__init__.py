@@ -1,0 +1,1 @@
+"""Bytes of a connection -> requests -> bytes of an answer."""

@@ -1,0 +1,458 @@
+"""One HTTP/1.x connection over httptools: requests in order, refused on their headers where possible.
+
+Source: RFC 9112 (framing, persistence), RFC 9110 10.1.1 (Expect), 7.8 (Upgrade may be ignored).
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import time
+from collections import deque
+from enum import Enum
+from typing import Final, cast
+
+import httptools
+
+from sealift.serve.http.connections import Connections
+from sealift.serve.http.message import Outcome, Reply, Request, problem
+from sealift.serve.http.render import CONTINUE
+
+log = logging.getLogger(__name__)
+
+_ONCE: Final = frozenset(
+    (
+        b"host", b"content-length", b"transfer-encoding", b"content-type", b"content-encoding", b"expect",
+        b"inference-header-content-length",
+    )
+)  # fmt: skip
+_ONE_WRITE: Final = 64 * 1024
+_CHUNK_OVERHEAD: Final = 64 * 1024
+_SMALL_BODY: Final = 64 * 1024
+
+
+class Reading(Enum):
+    """Where the incoming bytes stand: IDLE -> HEAD -> BODY -> IDLE, and from anywhere -> DEAF, the last."""
+
+    IDLE = "between requests"
+    HEAD = "in a request line or header"
+    BODY = "in a body"
+    DEAF = "nothing more is understood; bytes are thrown away"
+
+
+class _Stop(Exception):
+    """Leaves the parser from inside a callback; the connection is already DEAF."""
+
+
+class HttpConnection(asyncio.Protocol):
+    """Parses, queues and answers the requests of one connection, one at a time and in order.
+
+    Requests that a client pipelines wait, parsed, while reading is paused: a connection holds at most what
+    one read of the socket brought. All calls come from the event loop's thread.
+    """
+
+    def __init__(self, server: Connections) -> None:
+        self._server = server
+        self._limits = server.limits
+        self._parser = httptools.HttpRequestParser(self)
+        self._transport: asyncio.Transport
+        self._reading = Reading.IDLE
+        self._url = b""
+        self._headers: dict[bytes, bytes] = {}
+        self._repeats = 0
+        self._request: Request | None = None
+        self._body: list[bytes] = []
+        self._body_size = 0
+        self._chunked = False
+        self._read_size = 0
+        self._first_read_size = 0
+        self._since_start = 0
+        self._pipeline: deque[Request] = deque()
+        self._active: tuple[Request, asyncio.Future[Reply]] | None = None
+        self._paused = False
+        self._stalled_at: float | None = None
+        self._continue_due = False
+        self._ignored_upgrade = False
+        self._replaying = False
+        self._lingering = False
+        self._deadline = server.clock() + self._limits.idle_s
+
+    # ------------------------------------------------------------------ the transport's calls
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        """A client connected."""
+        self._transport = cast(asyncio.Transport, transport)
+        if not self._server.opened(self):
+            self._refuse(503, "too_many_connections", "too many connections; retry later")
+
+    def connection_lost(self, exc: Exception | None) -> None:  # noqa: ARG002 - the transport calls it
+        """Nobody waits any more: queued work is cancelled."""
+        self._reading = Reading.DEAF
+        self._server.closed(self)
+        self._drop_body()
+        if self._active is not None:
+            request, future = self._active
+            self._active = None
+            future.cancel()
+            self._pipeline.appendleft(request)
+        if self._request is not None:
+            self._pipeline.append(self._request)
+            self._request = None
+        self._drop_pipeline()
+
+    def eof_received(self) -> None:
+        """The client has gone (as in Go's server, a half-closed connection counts as gone)."""
+
+    def pause_writing(self) -> None:
+        """The client reads slower than it is answered: start nothing more for it."""
+        self._stalled_at = self._server.clock()
+        self._pause_reading()
+
+    def resume_writing(self) -> None:
+        """The client caught up."""
+        self._stalled_at = None
+        self._advance()
+
+    def data_received(self, data: bytes) -> None:
+        """Bytes from the client, cut anywhere."""
+        if self._reading is Reading.DEAF:
+            return
+        self._read_size = len(data)
+        self._since_start += len(data)
+        self._feed(data)
+        if self._reading is Reading.HEAD and self._since_start > self._limits.head_bytes:
+            self._refuse_head()
+        if self._reading is Reading.BODY and self._chunked and self._since_start > self._most_overhead():
+            self._refuse(400, "bad_request", "chunk extensions or trailers are too long")
+
+    def _most_overhead(self) -> int:
+        """Bytes a chunked body may take: a flood of chunk extensions or trailers never reaches `on_body`."""
+        return _CHUNK_OVERHEAD + 16 * self._body_size
+
+    def _feed(self, data: bytes) -> None:
+        try:
+            self._parser.feed_data(data)
+        except httptools.HttpParserUpgrade as upgrade:
+            self._continue_without_upgrade(data[upgrade.args[0] :])
+        except httptools.HttpParserError as error:
+            if self._reading is Reading.DEAF:
+                return
+            if isinstance(error, httptools.HttpParserCallbackError):
+                log.error("the HTTP front failed on a request", exc_info=error.__context__ or error)
+                self._refuse(500, "internal", "internal error; see the log of the server")
+            else:
+                self._refuse(400, "bad_request", f"this is not HTTP/1.1 as RFC 9112 has it: {error}")
+
+    # ------------------------------------------------------------------ the parser's calls
+
+    def on_message_begin(self) -> None:
+        """The first byte of a request."""
+        if self._replaying:
+            return
+        if self._reading is Reading.DEAF:
+            raise _Stop
+        self._reading = Reading.HEAD
+        self._url = b""
+        self._headers = {}
+        self._repeats = 0
+        self._first_read_size = self._read_size
+        self._since_start = 0
+        self._deadline = self._server.clock() + self._limits.head_s
+
+    def on_url(self, url: bytes) -> None:
+        """A piece of the request target."""
+        if not self._replaying:
+            self._url += url
+
+    def on_header(self, name: bytes, value: bytes) -> None:
+        """One header field; trailers come here too and are ignored."""
+        if self._reading is not Reading.HEAD:
+            return
+        key = name.lower()
+        headers = self._headers
+        if key not in headers:
+            headers[key] = value
+            return
+        self._repeats += 1
+        if key in _ONCE:
+            self._stop(400, "bad_request", f"{name.decode('latin-1')} is given more than once")
+        if self._repeats <= self._limits.headers:
+            headers[key] += b", " + value
+
+    def on_headers_complete(self) -> None:
+        """Decide on the headers alone, before a byte of the body is taken."""
+        if self._replaying:
+            self._replaying = False
+            return
+        request = self._request = self._make_request()
+        length = self._check_framing(request)
+        self._body_size = self._since_start = 0
+        self._reading = Reading.BODY
+        if self._parser.should_upgrade():
+            self._ignored_upgrade = True
+        refusal = self._server.application.admit(request)
+        expects = b"expect" in self._headers
+        if refusal is not None:
+            request.refusal = refusal
+            if self._chunked or expects or length > _SMALL_BODY:
+                self._refuse_with(refusal)
+                raise _Stop
+        elif expects:
+            self._answer_expectation(request)
+        self._deadline = self._server.clock() + self._limits.body_s
+
+    def on_body(self, body: bytes) -> None:
+        """A piece of the body."""
+        size = len(body)
+        self._body_size += size
+        self._server.hold(size)
+        self._body.append(body)
+        if self._body_size > self._limits.body_bytes:
+            self._stop(413, "too_large", self._too_large())
+        if self._server.held_bytes > self._limits.total_body_bytes:
+            self._stop(503, "busy", "the server holds as many request bodies as it may; retry later")
+
+    def on_message_complete(self) -> None:
+        """A whole request is here."""
+        if self._ignored_upgrade:
+            return
+        request, body = cast(Request, self._request), self._body
+        if body:
+            request.body = body[0] if len(body) == 1 else b"".join(body)
+            self._body = []
+        self._request = None
+        self._reading = Reading.IDLE if request.keep_alive else Reading.DEAF
+        request.arrived = time.perf_counter()
+        self._queue(request)
+
+    # ------------------------------------------------------------------ deciding on the headers
+
+    def _make_request(self) -> Request:
+        parser, url = self._parser, self._url
+        if not url.startswith(b"/"):
+            url = self._origin_form(url)
+        path, _, query = url.partition(b"?")
+        request = Request(parser.get_method(), path, query, self._headers)
+        request.keep_alive = parser.should_keep_alive()
+        request.request_id = self._server.writer.request_id(self._headers.get(b"x-request-id"))
+        return request
+
+    def _origin_form(self, url: bytes) -> bytes:
+        """Absolute form (RFC 9112 3.2.2) as a proxy sends it; `*` and authorities are kept as they are."""
+        try:
+            parsed = httptools.parse_url(url)
+        except httptools.HttpParserInvalidURLError:
+            return url
+        if not parsed.schema:
+            return url
+        return (parsed.path or b"/") + (b"?" + parsed.query if parsed.query else b"")
+
+    def _check_framing(self, request: Request) -> int:
+        """Refuse what two servers could read in two ways; the Content-Length, 0 without one."""
+        headers = self._headers
+        at_most = self._first_read_size + self._since_start
+        if at_most > self._limits.head_bytes or self._repeats or len(headers) > self._limits.headers:
+            self._check_head_size(headers)
+        version = self._parser.get_http_version()
+        request.http10 = version == "1.0"
+        if version != "1.1" and not request.http10:
+            self._stop(505, "http_version", f"HTTP/{version} is not spoken here; use HTTP/1.1")
+        if b"host" not in headers and not request.http10:
+            self._stop(400, "bad_request", "the Host header is missing")
+        coding = headers.get(b"transfer-encoding")
+        self._chunked = coding is not None
+        if coding is not None:
+            if b"content-length" in headers or request.http10:
+                self._stop(400, "bad_request", "Transfer-Encoding with Content-Length or HTTP/1.0 is refused")
+            if coding.strip().lower() != b"chunked":
+                self._stop(501, "transfer_encoding", "the only Transfer-Encoding spoken here is chunked")
+            return 0
+        length = int(headers.get(b"content-length", 0))
+        if length > self._limits.body_bytes:
+            self._stop(413, "too_large", self._too_large())
+        return length
+
+    def _check_head_size(self, headers: dict[bytes, bytes]) -> None:
+        size = len(self._url) + sum(len(name) + len(value) + 4 for name, value in headers.items())
+        if size > self._limits.head_bytes or len(headers) + self._repeats > self._limits.headers:
+            self._refuse_head()
+            raise _Stop
+
+    def _answer_expectation(self, request: Request) -> None:
+        if self._headers[b"expect"].lower() != b"100-continue":
+            self._stop(417, "expectation", "the only expectation met here is 100-continue")
+        if request.http10:
+            return
+        if self._active is None and not self._pipeline:
+            self._transport.write(CONTINUE)
+        else:
+            self._continue_due = True
+
+    def _continue_without_upgrade(self, rest: bytes) -> None:
+        """Read on after a request that offered another protocol (Java's client offers h2c on every POST).
+
+        llhttp stops after such a head and takes the body for the other protocol's, so a fresh parser is
+        told the same framing and reads the body.
+        """
+        self._ignored_upgrade = False
+        if self._reading is Reading.DEAF:
+            return
+        if self._request is not None and self._request.method == b"CONNECT":
+            self._refuse(405, "method_not_allowed", "this is not a proxy")
+            return
+        framing = b"Content-Length: " + self._headers.get(b"content-length", b"0")
+        if self._chunked:
+            framing = b"Transfer-Encoding: chunked"
+        self._parser = httptools.HttpRequestParser(self)
+        self._replaying = True
+        self._feed(b"POST / HTTP/1.1\r\nHost: -\r\n" + framing + b"\r\n\r\n")
+        if rest:
+            self._feed(rest)
+
+    # ------------------------------------------------------------------ answering
+
+    def _queue(self, request: Request) -> None:
+        if self._active is None and self._stalled_at is None and not self._pipeline:
+            self._begin(request)
+        else:
+            self._pipeline.append(request)
+            self._pause_reading()
+
+    def _begin(self, request: Request) -> None:
+        outcome: Outcome = request.refusal or self._server.application.answer(request)
+        if isinstance(outcome, Reply):
+            self._send(request, outcome)
+        else:
+            self._active = (request, outcome)
+            outcome.add_done_callback(self._on_answer)
+
+    def _on_answer(self, future: asyncio.Future[Reply]) -> None:
+        if self._active is None or future.cancelled():
+            return
+        request, self._active = self._active[0], None
+        self._send(request, future.result())
+        self._advance()
+
+    def _advance(self) -> None:
+        while self._pipeline and self._active is None and self._stalled_at is None:
+            self._begin(self._pipeline.popleft())
+        if self._active is None and not self._pipeline and self._continue_due:
+            self._continue_due = False
+            self._transport.write(CONTINUE)
+        if self._paused and self._stalled_at is None and not self._pipeline:
+            self._paused = False
+            if not self._transport.is_closing():
+                self._transport.resume_reading()
+
+    def _finished(self, request: Request, status: int, sent: int) -> None:
+        seconds = time.perf_counter() - request.arrived if request.arrived else 0.0
+        self._server.application.finished(request, status, sent, seconds)
+
+    def _send(self, request: Request, reply: Reply) -> None:
+        server, transport = self._server, self._transport
+        if request.body:
+            server.release(len(request.body))
+        last = self._reading is Reading.IDLE and not self._pipeline
+        close = not request.keep_alive or (server.draining and last)
+        size = reply.size
+        head = server.writer.head(request, reply, size, close=close)
+        if request.method == b"HEAD":
+            transport.write(head)
+        elif not isinstance(reply.body, bytes):
+            transport.writelines((head, *reply.body))
+        elif size < _ONE_WRITE:
+            transport.write(head + reply.body)
+        else:
+            transport.writelines((head, reply.body))
+        self._finished(request, reply.status, size)
+        if close:
+            self._close(gently=request.keep_alive or request.refusal is not None)
+        elif last:
+            self._deadline = server.clock() + self._limits.idle_s
+
+    # ------------------------------------------------------------------ refusing and closing
+
+    def _too_large(self) -> str:
+        return f"the body is larger than the {self._limits.body_bytes} bytes allowed"
+
+    def _refuse_head(self) -> None:
+        limits = self._limits
+        text = (
+            f"request line and headers are limited to {limits.head_bytes} bytes and {limits.headers} fields"
+        )
+        self._refuse(431, "headers_too_large", text)
+
+    def _stop(self, status: int, code: str, text: str) -> None:
+        self._refuse(status, code, text)
+        raise _Stop
+
+    def _refuse(self, status: int, code: str, text: str) -> None:
+        self._refuse_with(problem(status, code, text))
+
+    def _refuse_with(self, reply: Reply) -> None:
+        """Answer what is at hand, in its turn, and understand nothing that follows."""
+        request = self._request or Request(b"", b"", b"", {})
+        if not request.request_id:
+            request.request_id = self._server.writer.request_id(None)
+        request.keep_alive = False
+        request.refusal = reply
+        request.arrived = time.perf_counter()
+        self._request = None
+        self._drop_body()
+        self._reading = Reading.DEAF
+        self._queue(request)
+
+    def _drop_body(self) -> None:
+        if self._body:
+            self._server.release(sum(map(len, self._body)))
+            self._body = []
+
+    def _drop_pipeline(self) -> None:
+        for request in self._pipeline:
+            self._server.release(len(request.body))
+            self._finished(request, 499, 0)
+        self._pipeline.clear()
+
+    def _close(self, *, gently: bool) -> None:
+        """Close after what was written.
+
+        Gently: closing while unread bytes wait makes the kernel send a reset that can overtake the answer,
+        so only our side is shut and the rest is thrown away until the client closes or `linger_s` ends.
+        """
+        self._reading = Reading.DEAF
+        self._drop_pipeline()
+        if gently and self._transport.can_write_eof() and not self._transport.is_closing():
+            self._transport.write_eof()
+            self._lingering = True
+            if self._paused:
+                self._paused = False
+                self._transport.resume_reading()
+            self._deadline = self._server.clock() + self._limits.linger_s
+        else:
+            self._transport.close()
+
+    def _pause_reading(self) -> None:
+        if not self._paused and not self._transport.is_closing():
+            self._paused = True
+            self._transport.pause_reading()
+
+    def abort(self) -> None:
+        """Drop the connection at once; queued work is cancelled."""
+        self._transport.abort()
+
+    def expire(self, now: float) -> None:
+        """Called about once a second: close or refuse what has taken too long by `now`."""
+        if self._stalled_at is not None:
+            if now >= self._stalled_at + self._limits.write_s:
+                self._transport.abort()
+        elif self._lingering:
+            if now >= self._deadline:
+                self._transport.abort()
+        elif self._active is not None or self._paused:
+            return
+        elif self._reading is Reading.IDLE:
+            idle_since = self._deadline - self._limits.idle_s
+            if now >= self._deadline or self._server.lets_go(idle_since, now):
+                self._transport.close()
+        elif now >= self._deadline and self._reading is not Reading.DEAF:
+            self._refuse(408, "request_timeout", "the request took too long to arrive")

@@ -1,0 +1,82 @@
+"""The descriptive documents of the Open Inference Protocol v2, and those Triton's clients also ask for."""
+
+from __future__ import annotations
+
+from typing import Any, Final
+
+from sealift import __version__
+from sealift.meter.meter import Histogram
+from sealift.model.service import ServedModel, Service
+from sealift.model.signature import TensorSpec
+
+EXTENSIONS: Final = [
+    "binary_tensor_data",
+    "classification",
+    "model_configuration",
+    "model_repository",
+    "statistics",
+]
+_TRITON_TYPE: Final = {"BYTES": "TYPE_STRING"}
+
+
+def server_metadata() -> dict[str, Any]:
+    """`GET /v2`."""
+    return {"name": "sealift", "version": __version__, "extensions": EXTENSIONS}
+
+
+def model_metadata(model: ServedModel, version: str) -> dict[str, Any]:
+    """`GET /v2/models/{model}`; open axes are -1."""
+    return {
+        "name": model.name,
+        "versions": [version],
+        "platform": "onnxruntime_onnx",
+        "inputs": [_tensor(spec) for spec in model.signature.inputs],
+        "outputs": [_tensor(spec) for spec in model.signature.outputs],
+    }
+
+
+def model_config(model: ServedModel) -> dict[str, Any]:
+    """`GET /v2/models/{model}/config`: as much of Triton's model configuration as holds here."""
+    return {
+        "name": model.name,
+        "platform": "onnxruntime_onnx",
+        "backend": "onnxruntime",
+        "max_batch_size": 0,
+        "input": [_config_tensor(spec) for spec in model.signature.inputs],
+        "output": [_config_tensor(spec) for spec in model.signature.outputs],
+    }
+
+
+def repository_index(service: Service) -> list[dict[str, str]]:
+    """`POST /v2/repository/index`: what is loaded; all of a release is."""
+    return [
+        {"name": model.name, "version": service.version, "state": "READY", "reason": ""}
+        for model in service.models
+    ]
+
+
+def statistics(model: ServedModel, version: str, engine_times: Histogram) -> dict[str, Any]:
+    """One entry of `GET /v2/models/stats`: counts and nanoseconds since the worker started."""
+    spent = {"count": engine_times.count, "ns": int(engine_times.sum * 1e9)}
+    return {
+        "name": model.name,
+        "version": version,
+        "inference_count": engine_times.count,
+        "execution_count": engine_times.count,
+        "inference_stats": {"success": spent, "compute_infer": spent},
+        "batch_stats": [],
+    }
+
+
+def _tensor(spec: TensorSpec) -> dict[str, Any]:
+    return {"name": spec.name, "datatype": spec.datatype, "shape": _dims(spec)}
+
+
+def _config_tensor(spec: TensorSpec) -> dict[str, Any]:
+    data_type = _TRITON_TYPE.get(spec.datatype, f"TYPE_{spec.datatype}")
+    return {"name": spec.name, "data_type": data_type, "dims": _dims(spec)}
+
+
+def _dims(spec: TensorSpec) -> list[int]:
+    # An open rank cannot be said in the protocol; one open axis is the nearest.
+    return [-1] if spec.shape is None else [axis if isinstance(axis, int) else -1 for axis in spec.shape]

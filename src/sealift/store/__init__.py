@@ -1,0 +1,1 @@
+"""VerifiedBundle -> files on the box: content-addressed objects and hardlinked release trees."""

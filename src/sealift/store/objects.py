@@ -1,0 +1,97 @@
+"""The object store: one read-only file per (sha256, executable bit)."""
+
+from __future__ import annotations
+
+import errno
+import os
+import shutil
+from dataclasses import dataclass
+from pathlib import Path
+from typing import IO
+
+from sealift.bundle.documents import FileEntry
+from sealift.bundle.read import copy_checked
+from sealift.errors import DigestMismatch, NoSpace
+from sealift.store.files import storing
+from sealift.store.prefix import Prefix
+
+_FREE_MARGIN = 16 * 2**20
+
+
+@dataclass(frozen=True, slots=True)
+class ObjectStore:
+    """Objects below `root`; a mode belongs to the inode, so the executable bit is part of the name."""
+
+    root: Path
+
+    def path(self, entry: FileEntry) -> Path:
+        """Where the object lies or would lie."""
+        return self.root / entry.sha256[:2] / (entry.sha256 + ("-x" if entry.executable else ""))
+
+    def has(self, entry: FileEntry) -> bool:
+        """True if the object is there with its full size (its digest was checked when it came in)."""
+        try:
+            return self.path(entry).stat().st_size == entry.size
+        except FileNotFoundError:
+            return False
+
+    def add(self, entry: FileEntry, source: IO[bytes]) -> None:
+        """Take an object in, hashing on the way; a wrong one leaves nothing behind.
+
+        Raises: DigestMismatch, StoreError, NoSpace.
+        """
+        final = self.path(entry)
+        temporary = final.with_name(f".{final.name}.new")
+        with storing(final):
+            final.parent.mkdir(parents=True, exist_ok=True)
+            try:
+                with temporary.open("wb") as sink:
+                    copy_checked(source, sink, entry.sha256)
+                    os.fchmod(sink.fileno(), 0o555 if entry.executable else 0o444)
+                temporary.replace(final)
+            except DigestMismatch:
+                temporary.unlink(missing_ok=True)
+                raise
+            except OSError as error:
+                temporary.unlink(missing_ok=True)
+                if error.errno in (errno.ENOSPC, errno.EDQUOT):
+                    raise NoSpace(
+                        f"{self.root}: the disk is full", next_step="free space, then again"
+                    ) from error
+                raise
+
+    def link(self, entry: FileEntry, destination: Path) -> None:
+        """Hardlink the object to `destination`; copy where the file system will not (EXDEV, EMLINK)."""
+        source = self.path(entry)
+        try:
+            os.link(source, destination)
+        except OSError as error:
+            if error.errno not in (errno.EXDEV, errno.EMLINK, errno.EPERM):
+                raise
+            shutil.copy2(source, destination)
+
+
+def store_of(prefix: Prefix) -> ObjectStore:
+    """The store of a prefix."""
+    return ObjectStore(prefix.objects)
+
+
+def require_space(prefix: Prefix, needed_bytes: int, needed_inodes: int) -> None:
+    """Refuse before the first byte when the file system cannot take the release.
+
+    Raises: NoSpace: says how much is needed and how much is free, in bytes and in inodes.
+    """
+    folder = prefix.root
+    while not folder.exists():
+        folder = folder.parent
+    facts = os.statvfs(folder)
+    free = facts.f_bavail * facts.f_frsize
+    problems = []
+    if free < needed_bytes + _FREE_MARGIN:
+        problems.append(
+            f"needs {(needed_bytes + _FREE_MARGIN) / 1e6:.0f} MB, {free / 1e6:.0f} MB are free"
+        )
+    if facts.f_files and facts.f_favail < needed_inodes:
+        problems.append(f"needs {needed_inodes} inodes, {facts.f_favail} are free")
+    if problems:
+        raise NoSpace(f"{folder}: not enough room", problems=problems, next_step="free space, then again")

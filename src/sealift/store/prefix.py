@@ -1,0 +1,113 @@
+"""Where sealift lives on a box; only this file knows the paths (DESIGN 3)."""
+
+from __future__ import annotations
+
+import os
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Final
+
+from sealift.errors import NotInstalled, UsageError
+
+SYSTEM_ROOT: Final = Path("/opt/sealift")
+_NAME = re.compile(r"[a-z0-9][a-z0-9._-]{0,63}")
+
+
+@dataclass(frozen=True, slots=True)
+class Prefix:
+    """The folders of one sealift installation.
+
+    `root` holds store, releases and current on one file system; `state`, `etc` and `run` are inside it
+    for a private prefix, and in the places of the file hierarchy standard for the system one.
+    """
+
+    root: Path
+    state: Path
+    etc: Path
+    run: Path
+
+    @property
+    def objects(self) -> Path:
+        """Content-addressed objects, `ab/abcd...` and `ab/abcd...-x`."""
+        return self.root / "store" / "objects"
+
+    @property
+    def bin(self) -> Path:
+        """The prefix's own `sealift` command, run from the active release."""
+        return self.root / "bin"
+
+    def releases(self, name: str) -> Path:
+        """The installed release trees of one service."""
+        return self.root / "releases" / name
+
+    def current(self, name: str) -> Path:
+        """The symbolic link to the active release tree: the one truth about what is active."""
+        return self.root / "current" / name
+
+    def records(self, name: str) -> Path:
+        """What is known about each installed release, one JSON file each."""
+        return self.state / "releases" / name
+
+    @property
+    def pinned_root(self) -> Path:
+        """The trust root of this prefix."""
+        return self.state / "trust" / "root.json"
+
+    def control(self, name: str) -> Path:
+        """The supervisor's control socket."""
+        return self.run / f"{name}.sock"
+
+    @property
+    def exists(self) -> bool:
+        """True once something was installed here."""
+        return self.state.is_dir() and self.root.is_dir()
+
+    def services(self) -> tuple[str, ...]:
+        """The names with an active release, sorted."""
+        folder = self.root / "current"
+        return tuple(sorted(path.name for path in folder.iterdir())) if folder.is_dir() else ()
+
+
+def private(root: Path) -> Prefix:
+    """A prefix of one's own: everything below `root`."""
+    root = root.absolute()
+    return Prefix(root, root / "state", root / "etc", root / "run")
+
+
+def system() -> Prefix:
+    """The system prefix: /opt/sealift, /var/lib/sealift, /etc/sealift, /run/sealift."""
+    return Prefix(SYSTEM_ROOT, Path("/var/lib/sealift"), Path("/etc/sealift"), Path("/run/sealift"))
+
+
+def choose(flag: Path | None, environ: Mapping[str, str] = os.environ) -> Prefix:
+    """Flag, then SEALIFT_PREFIX, then the system prefix.
+
+    Raises: UsageError: the chosen prefix is a file.
+    """
+    given = flag or (Path(environ["SEALIFT_PREFIX"]) if environ.get("SEALIFT_PREFIX") else None)
+    if given is None or given.absolute() == SYSTEM_ROOT:
+        return system()
+    if given.exists() and not given.is_dir():
+        raise UsageError(f"prefix {given}: a file, expected a folder")
+    return private(given)
+
+
+def choose_service(prefix: Prefix, name: str | None) -> str:
+    """The named service, or the only one. Raises: NotInstalled, UsageError: none, several, or not it."""
+    if name is not None and not _NAME.fullmatch(name):
+        raise UsageError(f"{name!r} is not a service name")
+    services = prefix.services()
+    if name is not None and name not in services:
+        known = ", ".join(services) or "nothing"
+        raise NotInstalled(
+            f"{name} is not installed under {prefix.root} (installed: {known})",
+            next_step="sealift install BUNDLE, or name another prefix with --prefix",
+        )
+    if name is None and len(services) != 1:
+        problem = "nothing is installed" if not services else f"several services: {', '.join(services)}"
+        raise NotInstalled(
+            f"prefix {prefix.root}: {problem}", next_step="name the service, or another --prefix"
+        )
+    return name or services[0]

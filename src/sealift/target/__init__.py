@@ -1,0 +1,1 @@
+"""Wish + Host -> Target; Target + Host + Interpreter -> what does not fit."""

@@ -1,0 +1,1 @@
+"""Documents + signatures -> who vouches: pure decisions, no I/O."""

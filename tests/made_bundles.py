@@ -1,0 +1,93 @@
+"""Tiny real bundles for tests: three layers of a few bytes each, really signed."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+from sealift.bundle.documents import LAYERS
+from sealift.events import Silent
+from sealift.pack.pack import Packed, Parts, pack
+from sealift.pack.sequence import Entry
+from sealift.seal import keyfile
+from sealift.seal.keyfile import SigningKey
+from sealift.trust.root import Root, SignedRoot
+
+FILES = {
+    "runtime/boot.py": b"print('boot')\n",
+    "runtime/tool": b"#!/bin/sh\n",
+    "dependencies/pkg/__init__.py": b"",
+    "application/service.json": b'{"models": []}',
+    "application/models/m/model.onnx": b"\x08\x07model",
+}
+TARGET = {"platform": "linux-x86_64", "python": "3.11"}
+
+
+@dataclass(frozen=True)
+class Signer:
+    """A root key, a release key and the root that joins them."""
+
+    root_key: SigningKey
+    release_key: SigningKey
+    signed: SignedRoot
+
+
+def make_signer(patterns: tuple[str, ...] = ("*",)) -> Signer:
+    """New keys; the release key may sign `patterns`."""
+    root_key, release_key = keyfile.generate(), keyfile.generate()
+    root = Root(
+        version=1,
+        keys={key.public.key_id: key.public for key in (root_key, release_key)},
+        root_keys=(root_key.public.key_id,),
+        root_threshold=1,
+        release_keys={release_key.public.key_id: patterns},
+        release_threshold=1,
+    )
+    return Signer(root_key, release_key, SignedRoot(root, (root_key.sign(root.message()),)))
+
+
+def write_tree(tree: Path, files: Mapping[str, bytes] = FILES) -> Path:
+    """Write layer files; `runtime/tool` is executable."""
+    for layer in LAYERS:
+        (tree / layer).mkdir(parents=True, exist_ok=True)
+    for name, data in files.items():
+        path = tree / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_bytes(data)
+        path.chmod(0o755 if path.name == "tool" else 0o644)
+    return tree
+
+
+def make_bundle(
+    folder: Path,
+    signer: Signer | None,
+    *,
+    version: str = "1.0",
+    seq: int = 1,
+    files: Mapping[str, bytes] = FILES,
+    product: str = "fraud",
+) -> Packed:
+    """Pack `files` as a bundle at `folder/bundle-VERSION`, signed unless `signer` is None."""
+    tree = write_tree(folder / f"tree-{version}-{seq}", files)
+    parts = Parts(product, version, tree, TARGET, {"goldens": True}, {}, (signer.signed,) if signer else ())
+    return pack(
+        parts,
+        folder / f"bundle-{version}-{seq}",
+        lambda message: (signer.release_key.sign(message),) if signer else (),
+        lambda content: Entry(seq, "2026-11-22T17:00:00Z"),
+        Silent(),
+    )
+
+
+def tree_hash(folder: Path) -> str:
+    """A digest of every path, link target, mode and byte below `folder`: equal means unchanged."""
+    hasher = hashlib.sha256()
+    for path in sorted(folder.rglob("*")):
+        hasher.update(str(path.relative_to(folder)).encode() + b"\0")
+        if path.is_symlink():
+            hasher.update(str(path.readlink()).encode())
+        elif path.is_file():
+            hasher.update(oct(path.stat().st_mode).encode() + path.read_bytes())
+    return hasher.hexdigest()
