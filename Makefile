@@ -3,6 +3,8 @@ PYTHON ?= python3.11
 VENV := .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.ready
+DEMO_VENV := .venv-demo
+DEMO_STAMP := $(DEMO_VENV)/.ready
 
 .PHONY: demo test test-fast lint bench docs setup clean
 
@@ -14,8 +16,14 @@ $(STAMP): pyproject.toml constraints/dev.txt
 
 setup: $(STAMP)
 
-demo: $(STAMP)
-	$(BIN)/sealift demo
+# A user's installation, not a developer's: the demo must not need torch or anything else of ours.
+$(DEMO_STAMP): pyproject.toml constraints/dev.txt
+	$(PYTHON) -m venv $(DEMO_VENV)
+	$(DEMO_VENV)/bin/python -m pip install -q --disable-pip-version-check -c constraints/dev.txt -e '.[pack]'
+	touch $@
+
+demo: $(DEMO_STAMP)
+	$(DEMO_VENV)/bin/sealift demo
 
 test: $(STAMP) lint
 	$(BIN)/python -m pytest -q
@@ -35,4 +43,4 @@ docs: $(STAMP)
 	$(BIN)/python docs/build.py
 
 clean:
-	rm -rf $(VENV) .mypy_cache .ruff_cache .pytest_cache .hypothesis build dist
+	rm -rf $(VENV) $(DEMO_VENV) .mypy_cache .ruff_cache .pytest_cache .hypothesis build dist

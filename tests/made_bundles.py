@@ -20,6 +20,7 @@ FILES = {
     "runtime/tool": b"#!/bin/sh\n",
     "dependencies/pkg/__init__.py": b"",
     "application/service.json": b'{"models": []}',
+    "application/sbom.cdx.json": b"{}",
     "application/models/m/model.onnx": b"\x08\x07model",
 }
 TARGET = {"platform": "linux-x86_64", "python": "3.11"}
@@ -71,7 +72,8 @@ def make_bundle(
 ) -> Packed:
     """Pack `files` as a bundle at `folder/bundle-VERSION`, signed unless `signer` is None."""
     tree = write_tree(folder / f"tree-{version}-{seq}", files)
-    parts = Parts(product, version, tree, TARGET, {"goldens": True}, {}, (signer.signed,) if signer else ())
+    roots = (signer.signed,) if signer else ()
+    parts = Parts(product, version, tree, TARGET, {"goldens": True}, {}, roots, lambda created: b"{}")
     return pack(
         parts,
         folder / f"bundle-{version}-{seq}",

@@ -159,13 +159,14 @@ def stateful_gru(folder: Path) -> Path:
 
 
 def string_inputs(folder: Path) -> Path:
-    """Strings upper-cased, and a word turned into its number."""
+    """Strings upper-cased, and a word turned into its number.
+
+    `locale="C"`: the default en_US.UTF-8 does not load where that locale is not installed.
+    """
     return save(
         model(
             [
-                node(
-                    "StringNormalizer", ["text"], ["upper"], case_change_action="UPPER", is_case_sensitive=1
-                ),
+                node("StringNormalizer", ["text"], ["upper"], case_change_action="UPPER", locale="C"),
                 node(
                     "LabelEncoder",
                     ["word"],
@@ -431,11 +432,11 @@ def boosting_string_classes(folder: Path) -> Path:
 
 @functools.cache
 def _mixed_table() -> bytes:
+    from skl2onnx.common.data_types import FloatTensorType, StringTensorType
     from sklearn.compose import ColumnTransformer
     from sklearn.ensemble import RandomForestClassifier
     from sklearn.pipeline import make_pipeline
     from sklearn.preprocessing import OneHotEncoder, StandardScaler
-    from skl2onnx.common.data_types import FloatTensorType, StringTensorType
 
     rng = np.random.default_rng(0)
     amount, country = rng.gamma(2.0, 50.0, 200), rng.choice(["DE", "FR", "US"], 200)

@@ -58,6 +58,8 @@ class Played:
 
     def __exit__(self, *_: object) -> None:
         self.left = True
+        if "serve" in self.ran and not self.stopped:
+            self.stop()
 
     def run(self, argv: Sequence[str], *, live: bool = False) -> Completed:
         verb = self._note(argv)
@@ -78,7 +80,7 @@ class Played:
 
     def stop(self) -> Completed:
         self.stopped += 1
-        return Completed(0, "", "", 3.0)
+        return self.ended() or Completed(0, "", "", 3.0)
 
     def _note(self, argv: Sequence[str]) -> str:
         is_inside = argv[0] == "inside"
@@ -193,7 +195,7 @@ def test_nothing_is_left_behind(played: Played, small_material: Path) -> None:
 def test_keep_leaves_everything_and_the_passphrase_is_private(played: Played, tmp_path: Path) -> None:
     code, story = demo(played, DemoOptions(keep=tmp_path / "kept"))
     assert code == 0
-    assert {path.name for path in (tmp_path / "kept").iterdir()} == {"lite0", "usb", "box", "passphrase"}
+    assert {path.name for path in (tmp_path / "kept").iterdir()} == {"project", "usb", "box", "passphrase"}
     assert played.secret_mode == 0o600
     assert f"kept in {tmp_path / 'kept'}" in story
 

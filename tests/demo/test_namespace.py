@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
+import select
+import shutil
 import socket
 import subprocess
 import sys
+import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -72,25 +76,48 @@ def test_the_namespace_ends_with_its_holder() -> None:
     assert holder.returncode == 0
 
 
-def test_an_unprivileged_user_gets_one_too(tmp_path: Path) -> None:
+@pytest.fixture
+def public_source() -> Iterator[Path]:
+    """A copy of what the module imports where every user may read it; a checkout may lie in a private folder."""
+    package = Path(subject.__file__).parents[1]
+    with tempfile.TemporaryDirectory() as folder:
+        Path(folder).chmod(0o755)
+        for name in ("__init__.py", "errors.py", "demo/__init__.py", "demo/namespace.py"):
+            target = Path(folder, "sealift", name)
+            target.parent.mkdir(parents=True, exist_ok=True)
+            shutil.copyfile(package / name, target)
+        yield Path(folder)
+
+
+def as_nobody(*argv: str, path: Path | None = None) -> subprocess.CompletedProcess[str]:
+    environment = {"PYTHONPATH": str(path)} if path else {}
+    return subprocess.run(
+        argv, user=65534, group=65534, extra_groups=[], cwd="/", env=environment,
+        capture_output=True, text=True, check=False,
+    )  # fmt: skip
+
+
+def interpreter_of_everybody() -> str:
+    """A Python >= 3.11 that an ordinary user may start; root's own may lie in root's home."""
+    for python in (sys.executable, "/usr/bin/python3"):
+        with contextlib.suppress(OSError):
+            if as_nobody(python, "-c", "import sys; sys.exit(sys.version_info < (3, 11))").returncode == 0:
+                return python
+    pytest.skip("no Python >= 3.11 that an ordinary user may start")
+
+
+def test_an_unprivileged_user_gets_one_too(public_source: Path) -> None:
     """As another user than root, through a user namespace in which that user stays who it is."""
     if os.geteuid() != 0:
         pytest.skip("needs root to become somebody else; an ordinary user runs the other tests that way")
-    python = "/usr/bin/python3.11"
-    if not Path(python).exists():
-        pytest.skip(f"{python} is not there, and root's own interpreter may lie where nobody may look")
-    source = Path(subject.__file__).parents[2]
-    script = f"import sys; sys.path.insert(0, {str(source)!r}); from sealift.demo.namespace import *; " + (
-        "state = enter_offline(); print(state.reason if state.entered else 'refused: ' + state.reason);"
-        "import os; print(os.geteuid())"
+    script = (
+        "import os; from sealift.demo.namespace import enter_offline; state = enter_offline();"
+        "print(state.reason if state.entered else 'refused: ' + state.reason, os.geteuid())"
     )
-    done = subprocess.run(
-        [python, "-B", "-c", script], user=65534, group=65534, extra_groups=[], cwd="/",
-        capture_output=True, text=True, check=False,
-    )  # fmt: skip
-    if "refused" in done.stdout:
+    done = as_nobody(interpreter_of_everybody(), "-B", "-c", script, path=public_source)
+    if done.stdout.startswith("refused"):
         pytest.skip(f"user namespaces are not allowed here: {done.stdout.strip()}")
-    assert (done.stdout, done.stderr) == ("user and network namespace\n65534\n", "")
+    assert (done.stdout, done.stderr) == ("user and network namespace 65534\n", "")
 
 
 def test_outside_the_proof_fails_without_sending_anything(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -137,3 +164,24 @@ def test_a_relative_pythonpath_holds_in_another_folder(monkeypatch: pytest.Monke
     assert module_environment()["PYTHONPATH"] == str(Path("src").absolute())
     monkeypatch.delenv("PYTHONPATH")
     assert "PYTHONPATH" not in module_environment()
+
+
+def test_a_wrapped_command_dies_with_the_process_that_started_it() -> None:
+    """Even when that one is killed and can clean up nothing: no server is left on a stranger's machine."""
+    program = (
+        "import signal, subprocess; from sealift.demo.namespace import AirGap\n"
+        "with AirGap() as gap:\n"
+        "    subprocess.Popen(gap.wrap(['sh', '-c', 'echo $$; exec sleep 600']))\n"
+        "    signal.pause()\n"
+    )
+    parent = subprocess.Popen(
+        [sys.executable, "-c", program], env=module_environment(), stdout=subprocess.PIPE, text=True
+    )
+    with parent:
+        assert parent.stdout is not None
+        command = os.pidfd_open(int(parent.stdout.readline()))
+        parent.kill()
+    try:
+        assert select.select([command], [], [], 10)[0]
+    finally:
+        os.close(command)

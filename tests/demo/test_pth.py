@@ -243,9 +243,9 @@ def test_a_pickle_outside_the_subset_is_refused(pickled: bytes) -> None:
         read(archived(pickled, {}))
 
 
-def test_a_million_nested_lists_are_refused_without_recursion() -> None:
+def test_very_deeply_nested_lists_are_refused_without_recursion() -> None:
     with pytest.raises(ModelError, match="list"):
-        read(archived(b"\x80\x02" + b"]" * 1_000_000 + b"a" * 999_999 + b".", {}))
+        read(archived(b"\x80\x02" + b"]" * 300_000 + b"a" * 299_999 + b".", {}))
 
 
 def test_values_other_than_tensors_are_listed() -> None:

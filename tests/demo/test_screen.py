@@ -23,13 +23,20 @@ def test_a_long_command_is_folded_so_that_it_can_be_pasted() -> None:
     assert max(map(len, lines)) <= 100
 
 
-def test_long_lines_and_long_outputs_are_cut_and_it_says_so() -> None:
+def test_long_lines_are_wrapped_and_lose_nothing() -> None:
+    fingerprint = "c59e" * 16
+    for said in (Screen.echo, Screen.failure):
+        out = io.StringIO()
+        said(Screen(out), f"    trust root pinned for this prefix, compare it with the paper: {fingerprint}")
+        assert max(map(len, out.getvalue().splitlines())) <= 100
+        assert out.getvalue().split()[-1] == fingerprint
+        assert len(out.getvalue().splitlines()) == 2
+
+
+def test_a_long_output_is_cut_and_it_says_so() -> None:
     out = io.StringIO()
-    Screen(out).echo("x" * 300 + "\n" + "line\n" * 40)
-    lines = out.getvalue().splitlines()
-    assert len(lines[0]) == 100
-    assert lines[0].endswith("…")
-    assert lines[-1] == "  ... and 17 more lines"
+    Screen(out).echo("line\n" * 60)
+    assert out.getvalue().splitlines()[-1] == "  ... and 12 more lines"
 
 
 def test_a_table_aligns_numbers_to_the_right() -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from pathlib import Path
 
 import pytest
@@ -214,24 +215,32 @@ input = "way"
 name = "age"
 kind = "numeric"
 [[model.input.columns]]
+name = "tree"
+kind = "numeric"
+missing = nan
+[[model.input.columns]]
 name = "land"
 kind = "categorical"
 vocabulary = ["é"]
 """
-    assert read(folder, text).models[0].input == TabularInput(
-        columns=(
-            NumericColumn(name="amount", mean=12.0, std=3.5, missing=-1.0, input="money"),
-            CategoricalColumn(
-                name="channel",
-                vocabulary=("card", "transfer", "other"),
-                encoding="onehot",
-                missing="card",
-                unknown="other",
-                input="way",
-            ),
-            NumericColumn(name="age"),
-            CategoricalColumn(name="land", vocabulary=("é",)),
-        )
+    declared = read(folder, text).models[0].input
+    assert isinstance(declared, TabularInput)
+    tree = declared.columns[3]
+    assert isinstance(tree, NumericColumn)
+    assert tree.missing is not None
+    assert math.isnan(tree.missing)
+    assert declared.columns[:3] + declared.columns[4:] == (
+        NumericColumn(name="amount", mean=12.0, std=3.5, missing=-1.0, input="money"),
+        CategoricalColumn(
+            name="channel",
+            vocabulary=("card", "transfer", "other"),
+            encoding="onehot",
+            missing="card",
+            unknown="other",
+            input="way",
+        ),
+        NumericColumn(name="age"),
+        CategoricalColumn(name="land", vocabulary=("é",)),
     )
 
 

@@ -15,9 +15,9 @@ import pytest
 from onnx import TensorProto, helper, numpy_helper
 
 from sealift.errors import ModelError, ProjectError, UsageError
+from sealift.model.agreement import check_declaration
 from sealift.model.declaration import (
     CategoricalColumn,
-    ClassesOutput,
     ImageInput,
     NumericColumn,
     TabularInput,
@@ -25,6 +25,7 @@ from sealift.model.declaration import (
     TensorOutput,
 )
 from sealift.model.onnx_graph import read_signature
+from sealift.model.service import ServedModel
 from sealift.model.signature import Signature, TensorSpec
 from sealift.project.file import load_project
 from sealift.project.scaffold import init_project
@@ -37,6 +38,7 @@ FIELDS: Mapping[str, tuple[int, Shape]] = {
     "amount": (TensorProto.FLOAT, ["n", 1]),
     "land": (TensorProto.STRING, ["n", 1]),
     "age": (TensorProto.INT64, ["n"]),
+    "known": (TensorProto.BOOL, ["n", 1]),
 }
 ROWS: Mapping[str, tuple[int, Shape]] = {"x": (TensorProto.FLOAT, ["n", 3])}
 
@@ -106,6 +108,23 @@ def test_a_scaffold_with_a_model_loads_at_once(
     assert type(project.models[0].input) is kinds[chosen]
 
 
+@pytest.mark.parametrize(
+    ("inputs", "template"),
+    [(PHOTO, None), (FIELDS, None), (ROWS, None), (ROWS, "tabular")],
+    ids=["photo", "fields", "rows", "rows as a table"],
+)
+def test_what_a_scaffold_declares_agrees_with_its_model(
+    tmp_path: Path, inputs: Mapping[str, tuple[int, Shape]], template: str | None
+) -> None:
+    init_project(tmp_path / "p", model=write_model(tmp_path / "m.onnx", inputs), template=template)
+    entry = load_project(tmp_path / "p").models[0]
+    signature = read_signature(entry.path)
+    served = ServedModel(
+        name=entry.name, path=entry.path, signature=signature, input=entry.input, output=entry.output
+    )
+    assert check_declaration(served) == ()
+
+
 @pytest.mark.parametrize("template", [*TEMPLATES, None])
 def test_a_scaffold_without_a_model_loads_once_the_model_is_there(
     tmp_path: Path, template: str | None
@@ -120,18 +139,11 @@ def test_a_scaffold_without_a_model_loads_once_the_model_is_there(
 
 
 @pytest.mark.parametrize("template", TEMPLATES)
-def test_every_suggestion_of_a_scaffold_is_good_toml_of_known_keys(
-    tmp_path: Path, folder: Path, template: Template
-) -> None:
-    """Take the comment signs away, one suggestion at a time: the file still loads."""
-    text = project_text("fraud", "model.onnx", template, None)
-    suggested = [
-        index for index, line in enumerate(text.split("\n")) if line.startswith(("# license", "# dev"))
-    ]
-    suggested += [
-        index for index, line in enumerate(text.split("\n")) if line.startswith(("# resize", "# labels"))
-    ]
-    lines = text.split("\n")
+def test_every_suggestion_of_a_scaffold_is_good_toml_of_known_keys(folder: Path, template: Template) -> None:
+    """Take the comment signs away: the file still loads."""
+    lines = project_text("fraud", "model.onnx", template, None).split("\n")
+    starts = ("# license", "# device", "# resize", "# labels")
+    suggested = [index for index, line in enumerate(lines) if line.startswith(starts)]
     for index in suggested:
         lines[index] = lines[index][2:]
     tail = lines.index(next(line for line in lines if line.startswith("# [handler]")))
@@ -144,7 +156,7 @@ def test_every_suggestion_of_a_scaffold_is_good_toml_of_known_keys(
 
 
 def test_an_image_scaffold_takes_layout_size_and_channels_from_the_model(tmp_path: Path) -> None:
-    shape = ["n", 28, 20, 1]
+    shape: Shape = ["n", 28, 20, 1]
     model = write_model(tmp_path / "m.onnx", {"digit": (TensorProto.FLOAT, shape)})
     init_project(tmp_path / "p", model=model)
     entry = load_project(tmp_path / "p").models[0]
@@ -176,6 +188,7 @@ def test_a_tabular_scaffold_has_a_column_for_each_input(tmp_path: Path) -> None:
             NumericColumn(name="amount"),
             CategoricalColumn(name="land", vocabulary=("card", "transfer"), encoding="string"),
             NumericColumn(name="age"),
+            CategoricalColumn(name="known", vocabulary=("false", "true")),
         )
     )
 
@@ -203,6 +216,8 @@ def test_a_tabular_scaffold_has_a_column_for_each_place_of_one_wide_input(tmp_pa
         ([("n", 1)], "FP32", "tensor"),
         ([("n", 1), ("n", 2)], "FP32", "tensor"),
         ([("n", 1), ()], "FP32", "tensor"),
+        ([("n", 1), (2, 1)], "FP32", "tensor"),
+        ([(8, 3, 224, 224)], "FP32", "tensor"),
         ([("n", 1), None], "FP32", "tensor"),
         ([], "FP32", "tensor"),
     ],
@@ -352,7 +367,7 @@ def test_a_disk_that_fails_at_any_step_leaves_everything_as_it_was(
     if existing:
         target.mkdir(parents=True)
         (target / "notes.txt").write_text("mine")
-    before, real, failures = tree(tmp_path), getattr(os, call), 0
+    before, real, messages = tree(tmp_path), getattr(os, call), list[str]()
     for fatal in range(1, 20):
         calls = iter(range(1, 100))
 
@@ -366,13 +381,27 @@ def test_a_disk_that_fails_at_any_step_leaves_everything_as_it_was(
             try:
                 init_project(target, model=model)
             except UsageError as error:
-                assert "No space left on device" in error.message
-                assert tree(tmp_path) == before
-                failures += 1
-                continue
-        break
-    assert failures >= 2
+                messages.append(error.message)
+            else:
+                break
+        assert tree(tmp_path) == before
+    assert len(messages) >= 2
+    assert all("No space left on device" in message for message in messages)
     assert load_project(target).name == "project"
+
+
+def test_the_project_file_appears_last(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A reader that looks meanwhile sees a whole project or none."""
+    real, names = os.link, []
+
+    def noting(source: Any, target: Any, **options: Any) -> None:
+        names.append(Path(target).name)
+        real(source, target, **options)
+
+    monkeypatch.setattr(os, "link", noting)
+    init_project(tmp_path / "p", model=write_model_with_data(tmp_path / "from/model.onnx"))
+    assert sorted(names) == ["model.onnx", "part.bin", "rest.bin", "sealift.toml"]
+    assert names[-1] == "sealift.toml"
 
 
 def test_a_disk_without_hard_links_is_written_by_renaming(

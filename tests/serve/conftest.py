@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 import pytest
+from tests.serve.running import Front
 
 from sealift.serve.http.limits import HttpLimits
-from tests.serve.running import Front
 
 SMALL = HttpLimits(head_bytes=2048, headers=20, body_bytes=1000, total_body_bytes=2500, connections=50)
 

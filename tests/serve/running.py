@@ -7,19 +7,23 @@ import json
 import socket
 import threading
 import time
-from collections.abc import Callable, Coroutine
+from collections.abc import Callable, Coroutine, Mapping
 from concurrent.futures import Future
 from dataclasses import dataclass
+from http.client import HTTPConnection
 from types import TracebackType
 from typing import Any, Self, TypeVar
 
 import uvloop
 
+from sealift.model.service import Service
+from sealift.observe.exposition import render
 from sealift.serve.http.connections import Connections
 from sealift.serve.http.limits import HttpLimits
 from sealift.serve.http.message import Outcome, Reply, Request, problem
 from sealift.serve.http.protocol import HttpConnection
 from sealift.serve.http.server import HttpServer
+from sealift.serve.worker import Worker, WorkerOptions, load_all
 
 Result = TypeVar("Result")
 
@@ -122,7 +126,9 @@ class Client:
     def __enter__(self) -> Self:
         return self
 
-    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
         self.socket.close()
 
     def send(self, data: bytes) -> Client:
@@ -158,6 +164,49 @@ class Client:
             return not self._rest and self.socket.recv(1) == b""
         except ConnectionResetError:
             return True
+
+
+class Serving:
+    """A real worker with real models, in a thread; `stop` drains it and gives its exit code."""
+
+    def __init__(self, service: Service, options: WorkerOptions | None = None) -> None:
+        self.options = options or WorkerOptions(drain_s=5, grace_s=0)
+        self.predictors = load_all(service, self.options.run)
+        self.worker = Worker(service, self.predictors, self.options, render)
+        self.thread = LoopThread()
+        listener = socket.create_server(("127.0.0.1", 0))
+        self.address: tuple[str, int] = listener.getsockname()
+        self.host = f"127.0.0.1:{self.address[1]}"
+        self.url = f"http://{self.host}"
+        ready = threading.Event()
+        serving = self.worker.serve(listener, ready.set)
+        self.exit_code = asyncio.run_coroutine_threadsafe(serving, self.thread.loop)
+        assert ready.wait(10)
+
+    def connect(self) -> Client:
+        return Client(self.address)
+
+    def ask(
+        self, method: str, path: str, body: bytes = b"", headers: Mapping[str, str] | None = None
+    ) -> Answer:
+        """One request on a connection of its own."""
+        connection = HTTPConnection(*self.address, timeout=10)
+        try:
+            connection.request(method, path, body, dict(headers or {}))
+            response = connection.getresponse()
+            fields = {name.lower(): value for name, value in response.getheaders()}
+            return Answer(response.status, fields, response.read())
+        finally:
+            connection.close()
+
+    def post(self, path: str, document: object) -> Answer:
+        return self.ask("POST", path, json.dumps(document).encode(), {"Content-Type": "application/json"})
+
+    def stop(self) -> int:
+        self.thread.call(self.worker.stop)
+        code = self.exit_code.result(20)
+        self.thread.close()
+        return code
 
 
 class Front:

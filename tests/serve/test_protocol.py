@@ -4,15 +4,16 @@ from __future__ import annotations
 
 import re
 import socket
+from itertools import pairwise
 
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
+from tests.serve.running import Front
 
 from sealift.serve.http.limits import HttpLimits
 from sealift.serve.http.message import Reply
 from sealift.serve.http.protocol import Reading
-from tests.serve.running import Front
 
 HOST = b"Host: box\r\n"
 
@@ -64,7 +65,11 @@ def test_pipelined_requests_are_answered_in_order_even_behind_a_slow_one(front: 
         client.send(get(b"/slow") + post(b"second") + get(b"/echo?third"))
         front.app.arrived.acquire(timeout=10)
         front.resolve(Reply(200, b"first"))
-        assert [client.answer().body for _ in range(3)] == [b"first", b"POST /echo?|second", b"GET /echo?third|"]
+        assert [client.answer().body for _ in range(3)] == [
+            b"first",
+            b"POST /echo?|second",
+            b"GET /echo?third|",
+        ]
 
 
 def test_a_thousand_pipelined_requests_are_all_answered(front: Front) -> None:
@@ -125,7 +130,12 @@ def test_a_client_is_told_to_continue_only_once_its_headers_are_accepted(front: 
 
 def test_the_continue_of_a_pipelined_request_waits_for_the_answer_before_it(front: Front) -> None:
     with front.connect() as client:
-        client.send(get(b"/slow") + b"POST /echo HTTP/1.1\r\n" + HOST + b"Content-Length: 1\r\nExpect: 100-continue\r\n\r\n")
+        client.send(
+            get(b"/slow")
+            + b"POST /echo HTTP/1.1\r\n"
+            + HOST
+            + b"Content-Length: 1\r\nExpect: 100-continue\r\n\r\n"
+        )
         front.app.arrived.acquire(timeout=10)
         front.resolve(Reply(200, b"first"))
         assert client.answer().body == b"first"
@@ -289,7 +299,9 @@ def test_an_idle_connection_is_closed_after_its_time(front: Front) -> None:
         assert client.is_closed()
 
 
-@pytest.mark.parametrize(("part", "seconds"), [(b"GET /echo HT", 11), (post(b"12345")[:-2], 61)], ids=["head", "body"])
+@pytest.mark.parametrize(
+    ("part", "seconds"), [(b"GET /echo HT", 11), (post(b"12345")[:-2], 61)], ids=["head", "body"]
+)
 def test_a_request_that_trickles_in_is_given_up(front: Front, part: bytes, seconds: float) -> None:
     with front.connect() as client:
         client.send(part)
@@ -341,7 +353,9 @@ def test_work_for_a_client_that_has_gone_is_cancelled(front: Front) -> None:
     assert front.thread.call(lambda: front.connections.held_bytes) == 0
 
 
-def test_a_route_that_fails_gives_500_and_the_server_lives(front: Front, caplog: pytest.LogCaptureFixture) -> None:
+def test_a_route_that_fails_gives_500_and_the_server_lives(
+    front: Front, caplog: pytest.LogCaptureFixture
+) -> None:
     answer = front.ask(get(b"/boom"))
     assert (answer.status, answer.json()["code"]) == (500, "internal")
     assert "a route that fails" in caplog.text
@@ -402,7 +416,14 @@ STREAM = (
     + get(b"/refused")
     + post(b"five" * 50)
 )
-EXPECTED = [b"POST /echo?|one", b"POST /echo?|twothree", b"GET /echo?q|", b"POST /echo?|four", None, b"POST /echo?|" + b"five" * 50]
+EXPECTED = [
+    b"POST /echo?|one",
+    b"POST /echo?|twothree",
+    b"GET /echo?q|",
+    b"POST /echo?|four",
+    None,
+    b"POST /echo?|" + b"five" * 50,
+]
 
 
 @given(st.sets(st.integers(1, len(STREAM) - 1), max_size=12))
@@ -411,7 +432,7 @@ def test_answers_do_not_depend_on_where_the_stream_is_cut(front: Front, cuts: se
     edges = [0, *sorted(cuts), len(STREAM)]
     with front.connect() as client:
         client.socket.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-        for start, end in zip(edges, edges[1:], strict=False):
+        for start, end in pairwise(edges):
             client.send(STREAM[start:end])
             front.thread.call(lambda: None)
         answers = [client.answer() for _ in EXPECTED]
@@ -421,7 +442,9 @@ def test_answers_do_not_depend_on_where_the_stream_is_cut(front: Front, cuts: se
 @given(
     st.one_of(
         st.binary(max_size=300),
-        st.lists(st.sampled_from([*SMUGGLING.values(), STREAM, b"\r\n", b"0\r\n\r\n", b"\x00"]), max_size=4).map(b"".join),
+        st.lists(
+            st.sampled_from([*SMUGGLING.values(), STREAM, b"\r\n", b"0\r\n\r\n", b"\x00"]), max_size=4
+        ).map(b"".join),
         st.tuples(st.integers(0, len(STREAM) - 1), st.binary(min_size=1, max_size=4)).map(
             lambda flip: STREAM[: flip[0]] + flip[1] + STREAM[flip[0] + len(flip[1]) :]
         ),

@@ -9,7 +9,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from sealift.collect.box_side import CONNECTED_ONLY
+from sealift.collect.box_side import box_side_files
 
 import sealift
 
@@ -131,26 +131,13 @@ def test_every_room_says_in_one_line_what_goes_in_and_out() -> None:
             assert "\n" not in doc, room
 
 
-def is_connected_only(module: str) -> bool:
-    """True for what never travels to a box."""
-    relative = module.removeprefix("sealift.").replace(".", "/")
-    return any(
-        Path(f"{relative}.py").match(pattern) or _below(relative, pattern) for pattern in CONNECTED_ONLY
-    )
-
-
-def _below(relative: str, pattern: str) -> bool:
-    return pattern.endswith("/") and f"{relative}/".startswith(pattern)
-
-
 def box_modules() -> list[str]:
     """Every module that travels, by dotted name."""
     names = []
-    for path in sorted(HOUSE.rglob("*.py")):
-        parts = path.relative_to(HOUSE.parent).with_suffix("").parts
-        module = ".".join(parts[:-1] if parts[-1] == "__init__" else parts)
-        if not is_connected_only(module) and parts[-1] != "__main__":
-            names.append(module)
+    for name in box_side_files():
+        parts = ("sealift", *Path(name).with_suffix("").parts)
+        if name.endswith(".py") and parts[-1] != "__main__":
+            names.append(".".join(parts[:-1] if parts[-1] == "__init__" else parts))
     return names
 
 

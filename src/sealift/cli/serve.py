@@ -32,7 +32,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
         "  sealift serve ./fraud                  the project in that folder, while you edit it\n"
         "  curl -s localhost:8000/predict -d '{\"amount\": 12.5}'",
     )
-    parser.add_argument("target", metavar="NAME|DIR", help="a path (with a /, or . ) is a project folder")
+    parser.add_argument("target", metavar="NAME|DIR", help="an installed release, or the path of a project folder")
     parser.add_argument("--host", default=os.environ.get("SEALIFT_HOST", DEFAULT_HOST))
     parser.add_argument("--port", type=int, default=int(os.environ.get("SEALIFT_PORT", DEFAULT_PORT)))
     parser.add_argument("--drain-s", type=float, default=30.0, help="seconds to finish what is in flight")
@@ -46,14 +46,19 @@ def run(args: argparse.Namespace) -> int:
         level=logging.WARNING if args.quiet else logging.INFO,
         format="%(asctime)s %(levelname)s %(name)s: %(message)s",
     )
-    directory = Path(args.target)
-    is_project = "/" in args.target or args.target.startswith(".") or (directory / "sealift.toml").is_file()
-    if is_project:
-        return _serve_project(args, directory)
     prefix = prefix_of(args)
+    if _is_project(args.target, prefix):
+        return _serve_project(args, Path(args.target))
     name = choose_service(prefix, args.target)
     active_release(prefix, name)
     return _supervise(args, lambda: _release_launch(args, prefix, name), prefix.control(name), None)
+
+
+def _is_project(target: str, prefix: Prefix) -> bool:
+    """A path is a project; a bare word is an installed release first, then a folder of that name."""
+    if "/" in target or target.startswith("."):
+        return True
+    return target not in prefix.services() and (Path(target) / "sealift.toml").is_file()
 
 
 def _release_launch(args: argparse.Namespace, prefix: Prefix, name: str) -> WorkerLaunch:

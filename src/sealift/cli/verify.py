@@ -17,7 +17,8 @@ def configure(parser: argparse.ArgumentParser) -> None:
     add_common(
         parser,
         "Check every signature and every byte of a bundle, without installing it.",
-        "  sealift verify /media/usb --trust root.json\n  sealift verify /media/usb      (with the root this box pinned)",
+        "  sealift verify /media/usb --trust root.json\n"
+        "  sealift verify /media/usb      (with the root this box pinned)",
     )
     parser.add_argument("bundle", type=Path, metavar="BUNDLE")
     parser.add_argument("--trust", type=Path, metavar="ROOT.json")

@@ -7,15 +7,16 @@ The standard library stays first, as it is everywhere: a back-port among the whe
 from __future__ import annotations
 
 import sys
-from os.path import abspath, dirname, join  # pathlib costs a start-up some milliseconds
+from pathlib import Path
 
 
 def _main() -> int:
     if not (sys.flags.isolated and sys.flags.no_site):
         print("boot.py: run as PYTHON -I -S -B RELEASE/runtime/boot.py VERB ...", file=sys.stderr)  # noqa: T201
         return 2
-    runtime = dirname(abspath(__file__))
-    sys.path += [runtime, join(dirname(runtime), "dependencies")]
+    # Resolved: what is imported late must come from this release even after `current` points elsewhere.
+    runtime = Path(__file__).resolve().parent
+    sys.path += [str(runtime), str(runtime.parent / "dependencies")]
     from sealift.__main__ import main
 
     return main()

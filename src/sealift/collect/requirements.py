@@ -126,6 +126,7 @@ def read_requirements(
 
 
 def _read(file: Path, reading: _Reading, demands: Demands, problems: list[str]) -> None:
+    file = file.resolve()
     if file in reading.stack:
         return
     try:

@@ -17,14 +17,14 @@ _GLIBC_OF_NAME = {name: (2, minor) for minor, name in _LEGACY.items()}
 
 
 def platforms_of(target: Target) -> tuple[str, ...]:
-    """Every platform tag that runs on `target`, newest C library first, as pip orders them."""
+    """Every platform tag that runs on `target`, a local build first, then the newest C library."""
     newest = version_key(target.glibc)[1]
     names: list[str] = []
     for minor in range(newest, _OLDEST[target.machine] - 1, -1):
         names.append(f"manylinux_2_{minor}_{target.machine}")
         if minor in _LEGACY:
             names.append(f"{_LEGACY[minor]}_{target.machine}")
-    return (*names, f"linux_{target.machine}")
+    return (f"linux_{target.machine}", *names)
 
 
 def abi_of(target: Target) -> str:

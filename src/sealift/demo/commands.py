@@ -106,8 +106,8 @@ def _uninterrupted() -> Iterator[None]:
     finally:
         for number, handler in before:
             signal.signal(number, handler)
-        for number in pending[:1]:
-            signal.raise_signal(number)
+        for got in pending[:1]:
+            signal.raise_signal(got)
 
 
 class _Process:

@@ -26,8 +26,10 @@ from sealift.demo.workplace import (
     tree_size,
     work_folder,
 )
-from sealift.errors import NotServing, UsageError
+from sealift.errors import NotServing, SealiftError, UsageError
 
+_PROJECT: Final = "project"
+"""The project's folder; not the service's name, which `serve` would then take for the folder."""
 _READY_WITHIN_S: Final = 90
 _PROBE: Final = (sys.executable, "-m", "sealift.demo.probe")
 _SEALIFT: Final = (sys.executable, "-m", "sealift")
@@ -116,8 +118,9 @@ class _Journey:
         self._screen.note(
             "latency: photo posted as it is, decoded, classified, answered; median of 20, one by one"
         )
-        self._screen.step("Sizes and times")
+        self._screen.step("Sizes")
         self._sizes()
+        self._screen.step("Times")
         self._screen.table([("step", "seconds"), *((name, f"{took:.1f}") for name, took in self._times)])
         self._farewell()
         return 0
@@ -137,10 +140,10 @@ class _Journey:
         self._screen.step("2. Write the project: an ONNX graph built from the weights, without torch")
         with self._timed("build the ONNX model"):
             model = project.build_model(parts)
-        root = project.write_project(self._folder / project.PROJECT_NAME, parts, model)
-        self._screen.note(f"{project.PROJECT_NAME}/sealift.toml")
+        root = project.write_project(self._folder / _PROJECT, parts, model)
+        self._screen.note(f"{_PROJECT}/sealift.toml")
         self._screen.echo((root / "sealift.toml").read_text())
-        golden = Path(project.PROJECT_NAME, "data", "golden")
+        golden = Path(_PROJECT, "data", "golden")
         return [golden / name for name in parts.photos] + [p.absolute() for p in self._options.photos]
 
     def _pack(self) -> None:
@@ -148,9 +151,7 @@ class _Journey:
         self._screen.step("3. Make signing keys (thrown away with the demo) and pack one signed bundle")
         secret = ("--passphrase-file", passphrase.name, "--no-input")
         self._sealift("make keys", ["keys", "init", "keys", *secret])
-        self._sealift(
-            "pack", ["pack", project.PROJECT_NAME, "-o", "usb", "--keys", "keys/release", *secret], live=True
-        )
+        self._sealift("pack", ["pack", _PROJECT, "-o", "usb", "--keys", "keys", *secret], live=True)
         self._sealift("inspect", ["inspect", "usb", "--trust", "keys/root.json"])
 
     def _live_on_the_box(self, gap: Gap, photos: Sequence[Path]) -> list[tuple[str, ...]]:
@@ -166,19 +167,21 @@ class _Journey:
         self._sealift("install", ["install", "usb", "--prefix", "box", *trust, "--no-input"], gap, live=True)
         port = free_port()
         url = f"http://127.0.0.1:{port}"
-        name = project.PROJECT_NAME
-        serve = ["serve", name, "--prefix", "box", "--port", str(port)]
-        self._screen.command(["sealift", *serve, "&"])
+        serve = ["serve", project.PROJECT_NAME, "--prefix", "box", "--port", str(port)]
+        self._screen.command(["sealift", *serve], background=True)
         server = self._runner.start(gap.wrap([*_SEALIFT, *serve]))
         try:
             with self._timed("start serving, until healthy"):
                 self._wait_until_healthy(server, gap, url)
             rows = self._predict(gap, url, photos)
             self._sealift("status", ["status", "--prefix", "box"], gap)
-        finally:
-            with self._timed("stop"):
-                stopped = server.stop()
-            self._screen.note(f"asked the server to stop; it ended with exit code {_exit_code(stopped)}")
+        except (_CommandFailed, SealiftError):
+            said = server.stop()
+            self._screen.failure(f"what the server said:\n{said.output}{said.errors}")
+            raise
+        with self._timed("stop"):
+            stopped = server.stop()
+        self._screen.note(f"asked the server to stop; it ended with exit code {_exit_code(stopped)}")
         return rows
 
     def _wait_until_healthy(self, server: Background, gap: Gap, url: str) -> None:
@@ -188,9 +191,8 @@ class _Journey:
                 return
             ended = server.ended()
             if ended is not None:
-                self._fail(ended)
-        said = server.stop()
-        self._screen.echo(said.output + said.errors)
+                self._screen.failure(f"serve ended with exit code {_exit_code(ended)}; the demo ends here")
+                raise _CommandFailed(_exit_code(ended) or NotServing.exit_code)
         raise NotServing(f"{url}/healthz did not answer 200 within {_READY_WITHIN_S} s")
 
     def _predict(self, gap: Gap, url: str, photos: Sequence[Path]) -> list[tuple[str, ...]]:
@@ -240,7 +242,7 @@ class _Journey:
 
     def _sizes(self) -> None:
         release = decode_release((self._folder / "usb" / layout.RELEASE).read_bytes())
-        model = self._folder / project.PROJECT_NAME / "model.onnx"
+        model = self._folder / _PROJECT / "model.onnx"
         rows = [("what", "files", "MB"), ("model.onnx", "1", _mb(model.stat().st_size))]
         rows += [
             (f"layer {name}", f"{layer.files:,}", _mb(layer.size)) for name, layer in release.layers.items()

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import os
 import shlex
+import textwrap
 from collections.abc import Sequence
 from typing import Final, TextIO
 
 WIDTH: Final = 100
-_MAX_LINES: Final = 24
+_MAX_LINES: Final = 48
 
 
 class Screen:
@@ -31,17 +32,17 @@ class Screen:
         self._write("")
         self._write(self._paint(text, "1;36"))
 
-    def command(self, argv: Sequence[str]) -> None:
+    def command(self, argv: Sequence[str], *, background: bool = False) -> None:
         """The command as it would be typed, folded with backslashes where it is long."""
-        lines = _fold([shlex.quote(word) for word in argv], WIDTH - 4)
+        lines = _fold([*map(shlex.quote, argv), *(["&"] if background else [])], WIDTH - 4)
         for number, line in enumerate(lines):
             self._write(self._paint(f"{'$ ' if number == 0 else '    '}{line}", "32"))
 
     def echo(self, text: str) -> None:
-        """A command's own output, indented; long lines and long outputs are cut, and it says so."""
-        lines = text.rstrip("\n").splitlines() if text.strip() else []
+        """A command's own output, indented and wrapped; a long one is cut, and it says so."""
+        lines = [part for line in text.rstrip().splitlines() for part in _wrap(line.expandtabs(), WIDTH - 2)]
         for line in lines[:_MAX_LINES]:
-            self._write(("  " + _cut(line.expandtabs(), WIDTH - 2)).rstrip())
+            self._write(f"  {line}".rstrip())
         if len(lines) > _MAX_LINES:
             self._write(f"  ... and {len(lines) - _MAX_LINES} more lines")
 
@@ -51,9 +52,12 @@ class Screen:
             self._write(self._paint("  " + line, "2"))
 
     def failure(self, text: str) -> None:
-        """What went wrong."""
+        """What went wrong, wrapped and never cut."""
         for line in text.rstrip("\n").splitlines():
-            self._write(self._paint(_cut(line, WIDTH), "31"))
+            for part in textwrap.wrap(line, WIDTH, subsequent_indent="    ", replace_whitespace=False) or [
+                ""
+            ]:
+                self._write(self._paint(part, "31"))
 
     def table(self, rows: Sequence[Sequence[str]], left: int = 1) -> None:
         """The first row is the heading; the first `left` columns stand left, the others right."""
@@ -72,6 +76,13 @@ class Screen:
 
     def _paint(self, text: str, code: str) -> str:
         return f"\x1b[{code}m{text}\x1b[0m" if self._colours else text
+
+
+def _wrap(line: str, width: int) -> list[str]:
+    if len(line) <= width:
+        return [line]
+    indent = line[: len(line) - len(line.lstrip())] + "    "
+    return textwrap.wrap(line, width, subsequent_indent=indent[: width // 2], break_on_hyphens=False)
 
 
 def _cut(line: str, width: int) -> str:

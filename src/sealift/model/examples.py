@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import hashlib
+import itertools
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from types import MappingProxyType
 from typing import Any, Final
 
 import numpy as np
@@ -14,11 +17,28 @@ from sealift.model.arrays import Arrays
 from sealift.model.datatypes import NUMPY_OF
 from sealift.model.signature import Axis, Signature, TensorSpec
 
-_SIZES: Final = (1, 8, 2, 16, 32)
-_IMAGE_SIZES: Final = (64, 224, 256)
+_SIZES: Final = ((1, 64), (8, 224), (2, 32), (16, 256), (32, 128))
+"""(size, image_size) in the order of trying."""
+
+_RANKS: Final = (2, 1, 4, 3, 0)
 _CHANNELS: Final = frozenset({1, 3, 4})
 _WORDS: Final = ("a", "b", "yes", "no", "red", "one two")
 _BATCH_NAMES: Final = re.compile(r"^(n|b|bs|rows?|batch([ _-]?size)?|batch.*)$", re.IGNORECASE)
+
+
+@dataclass(frozen=True, slots=True)
+class ExampleSizes:
+    """What fills the axes that a signature leaves open.
+
+    `rows` is the batch axis, or without one every symbolic first axis that is unnamed or named like a
+    batch. `size` is every other symbolic axis; sums (`past + 1`) are computed. `image_size` is height and
+    width of image-like inputs (four axes, 1, 3 or 4 channels). `rank`: axes where even that is open.
+    """
+
+    rows: int = 1
+    size: int = 1
+    image_size: int = 64
+    rank: int = 2
 
 
 def example_inputs(
@@ -26,43 +46,45 @@ def example_inputs(
     *,
     seed: int,
     rows: int = 1,
-    size: int = 1,
-    image_size: int = 64,
-    rank: int = 2,
+    sizes: ExampleSizes | None = None,
+    words: Mapping[str, Sequence[str]] = MappingProxyType({}),
 ) -> Arrays:
-    """Plausible values: floats N(0, 1), whole numbers 0 or 1 (0..255 in UINT8 images), booleans, short words.
+    """Plausible values: floats N(0, 1), whole numbers 0 or 1 (0..255 in UINT8 images), booleans, words.
 
     Args:
         seed: each tensor depends on it and on the tensor's name only, not on the order of the inputs.
-        rows: size of the batch axis; without one, of symbolic first axes named like a batch or unnamed.
-        size: size of every other symbolic axis; sums (`past + 1`) are computed.
-        image_size: symbolic height and width of image-like inputs (four axes, 1, 3 or 4 channels).
-        rank: number of axes where the signature leaves it open.
+        rows: size of the batch axis; shorthand for `sizes=ExampleSizes(rows=...)`.
+        words: BYTES input -> the words to draw from (`onnx_graph.Adapted.words`).
     Returns: every input, C-contiguous; axes of one name have one size.
     """
-    sizes = _axis_sizes(signature, rows, size, image_size)
+    chosen = sizes or ExampleSizes(rows=rows)
+    named = _axis_sizes(signature, chosen)
     return {
-        spec.name: _values(spec, _shape(spec, sizes, (rows, size, rank)), seed) for spec in signature.inputs
+        spec.name: _values(spec, _shape(spec, named, chosen), seed, words.get(spec.name, _WORDS))
+        for spec in signature.inputs
     }
 
 
-def example_candidates(signature: Signature, *, seed: int, rows: int = 1) -> Iterator[Arrays]:
-    """Inputs to try in turn, the likeliest first, until the model runs; a dozen at most, none twice."""
-    tried: set[tuple[tuple[str, tuple[int, ...]], ...]] = set()
-    ranks = (2, 1, 4, 3, 0) if any(spec.shape is None for spec in signature.inputs) else (2,)
-    for rank in ranks:
-        for position, size in enumerate(_SIZES):
-            image_size = _IMAGE_SIZES[min(position, len(_IMAGE_SIZES) - 1)]
-            inputs = example_inputs(
-                signature, seed=seed, rows=rows, size=size, image_size=image_size, rank=rank
-            )
-            shapes = tuple((name, array.shape) for name, array in inputs.items())
-            if shapes not in tried:
-                tried.add(shapes)
-                yield inputs
+def example_candidates(
+    signature: Signature,
+    *,
+    seed: int,
+    rows: int = 1,
+    words: Mapping[str, Sequence[str]] = MappingProxyType({}),
+) -> Iterator[Arrays]:
+    """Inputs to try in turn, the likeliest first, until the model runs; a few, no shape twice."""
+    tried: set[tuple[tuple[int, ...], ...]] = set()
+    ranks = _RANKS if any(spec.shape is None for spec in signature.inputs) else _RANKS[:1]
+    for rank, (size, image_size) in itertools.product(ranks, _SIZES):
+        sizes = ExampleSizes(rows=rows, size=size, image_size=image_size, rank=rank)
+        inputs = example_inputs(signature, seed=seed, sizes=sizes, words=words)
+        shapes = tuple(array.shape for array in inputs.values())
+        if shapes not in tried:
+            tried.add(shapes)
+            yield inputs
 
 
-def _axis_sizes(signature: Signature, rows: int, size: int, image_size: int) -> dict[str, int]:
+def _axis_sizes(signature: Signature, chosen: ExampleSizes) -> dict[str, int]:
     sizes: dict[str, int] = {}
     for spec in signature.inputs:
         axes = spec.shape or ()
@@ -71,7 +93,8 @@ def _axis_sizes(signature: Signature, rows: int, size: int, image_size: int) -> 
             if isinstance(axis, int) or axis == "?" or axis in sizes:
                 continue
             is_batch = axis == signature.batch_axis or (position == 0 and _BATCH_NAMES.match(axis))
-            sizes[axis] = rows if is_batch else image_size if position in spatial else size
+            image_or_other = chosen.image_size if position in spatial else chosen.size
+            sizes[axis] = chosen.rows if is_batch else image_or_other
     known = dict(sizes)
     for name in sizes:
         total = _sum_of(name, known)
@@ -95,33 +118,31 @@ def _spatial_positions(axes: tuple[Axis, ...]) -> frozenset[int]:
     return frozenset({1, 2}) if axes[3] in _CHANNELS else frozenset()
 
 
-def _shape(spec: TensorSpec, sizes: Mapping[str, int], open_sizes: tuple[int, int, int]) -> tuple[int, ...]:
-    rows, size, rank = open_sizes
+def _shape(spec: TensorSpec, named: Mapping[str, int], chosen: ExampleSizes) -> tuple[int, ...]:
     if spec.shape is None:
-        return (rows, *([size] * (rank - 1)))[:rank]
+        return (chosen.rows, *([chosen.size] * (chosen.rank - 1)))[: chosen.rank]
     spatial = _spatial_positions(spec.shape)
     shape = []
     for position, axis in enumerate(spec.shape):
-        if isinstance(axis, int):
-            shape.append(axis)
-        elif axis == "?":
-            shape.append(rows if position == 0 else 64 if position in spatial else size)
+        if axis == "?":
+            image_or_other = chosen.image_size if position in spatial else chosen.size
+            shape.append(chosen.rows if position == 0 else image_or_other)
         else:
-            shape.append(sizes[axis])
+            shape.append(axis if isinstance(axis, int) else named[axis])
     return tuple(shape)
 
 
-def _values(spec: TensorSpec, shape: tuple[int, ...], seed: int) -> NDArray[Any]:
+def _values(spec: TensorSpec, shape: tuple[int, ...], seed: int, words: Sequence[str]) -> NDArray[Any]:
     digest = hashlib.sha256(f"{seed}:{spec.name}".encode()).digest()
     generator = np.random.Generator(np.random.PCG64(int.from_bytes(digest[:16], "big")))
     dtype = NUMPY_OF[spec.datatype]
     if dtype.kind == "f":
         return np.asarray(generator.standard_normal(shape)).astype(dtype)
     if dtype.kind == "O":
-        words = np.empty(shape, dtype=np.object_)
-        picks = np.asarray(generator.integers(0, len(_WORDS), size=shape))
-        for position, pick in enumerate(picks.flat):
-            words.flat[position] = _WORDS[pick]
-        return words
+        texts = np.empty(shape, dtype=np.object_)
+        picks = np.asarray(generator.integers(0, len(words), size=shape))
+        for position, pick in enumerate(picks.ravel().tolist()):
+            texts.flat[position] = words[pick]
+        return texts
     top = 256 if spec.datatype == "UINT8" and len(shape) >= 3 else 2
     return np.asarray(generator.integers(0, top, size=shape)).astype(dtype)

@@ -120,8 +120,15 @@ def _infer(model: onnx.ModelProto) -> dict[str, Shape]:
     """Output shapes by onnx shape inference alone; empty where it gives up."""
     try:
         result = onnx.shape_inference.infer_shapes(_skeleton(model))
-    # onnx raises its own InferenceError (a RuntimeError), and protobuf's two beyond 2 GiB
-    except (RuntimeError, ValueError, TypeError, DecodeError, EncodeError):
+    # beyond 2 GiB protobuf's own two errors come, or ValueError
+    except (
+        onnx.shape_inference.InferenceError,
+        RuntimeError,
+        ValueError,
+        TypeError,
+        DecodeError,
+        EncodeError,
+    ):
         return {}
     return {value.name: declared_shape(value) for value in result.graph.output}
 

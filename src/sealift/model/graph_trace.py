@@ -112,6 +112,25 @@ def class_labels(node: onnx.NodeProto) -> tuple[str, ...]:
     return ()
 
 
+def vocabularies(graph: onnx.GraphProto) -> dict[str, tuple[str, ...]]:
+    """Input name -> the words that encoders behind it know (`cats_strings`, `keys_strings`), sorted.
+
+    An encoder may refuse every other word, so examples for such an input must come from here.
+    """
+    found: dict[str, set[str]] = {value.name: set() for value in graph.input}
+    origins = {name: {name} for name in found}  # tensor -> the inputs whose words it holds
+    for node in graph.node:
+        sources = set().union(*(origins.get(name, set()) for name in node.input))
+        for attribute in node.attribute if sources else ():
+            if attribute.name in ("cats_strings", "keys_strings"):
+                words = {text.decode("utf-8", "replace") for text in attribute.strings}
+                for name in sources:
+                    found[name] |= words
+        if node.op_type in _SAME_VALUES or node.op_type == "Concat":
+            origins.update((name, sources) for name in node.output)
+    return {name: tuple(sorted(words)) for name, words in found.items() if words}
+
+
 def _classifier_probabilities(node: onnx.NodeProto) -> bool:
     attributes = {attribute.name: attribute for attribute in node.attribute}
     post = attributes["post_transform"].s.decode() if "post_transform" in attributes else "NONE"

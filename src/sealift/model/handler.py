@@ -212,4 +212,4 @@ def _builtin(value: Any) -> Any:
         if array.dtype.kind in "OV":
             return array.tolist()
         return json_from_array(array)
-    raise NotImplementedError(f"{type(value).__name__} has no JSON form")
+    raise TypeError(f"{type(value).__name__} has no JSON form")

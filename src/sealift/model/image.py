@@ -22,7 +22,7 @@ from sealift.model.signature import Axis, TensorSpec
 MAX_PIXELS: Final = 50_000_000
 """Width times height above which a photo is refused before it is decoded."""
 
-FORMATS: Final = ("JPEG", "MPO", "PNG", "WEBP", "BMP", "GIF", "TIFF", "JPEG2000", "PPM", "AVIF")
+FORMATS: Final = ("JPEG", "PNG", "WEBP", "BMP", "GIF", "TIFF", "JPEG2000", "PPM", "AVIF")
 """What is decoded. The list is closed: Pillow also opens formats that start other programs (EPS)."""
 
 _RESAMPLING: Final = {

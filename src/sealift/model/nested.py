@@ -58,7 +58,7 @@ def _ragged(name: str, flat: list[Any], shape: Sequence[int]) -> InvalidInput:
     first = flat[0]
     for index, other in enumerate(flat):
         same = isinstance(first, list) == isinstance(other, list)
-        if not same or len(first) != len(other):
+        if not same or (isinstance(first, list) and len(first) != len(other)):
             path = element_path(name, index, shape)
             start = element_path(name, 0, shape)
             text = f"{path}: expected {_extent(first)} as in {start}, got {_extent(other)}"

@@ -110,9 +110,9 @@ def _check_rank(spec: TensorSpec, shape: Sequence[int]) -> None:
 
 
 def _wrong_shape(spec: TensorSpec, shape: Sequence[int]) -> InvalidInput:
-    expected = _brackets(spec.shape or ()) if spec.shape else "a single value"
+    expected = f"shape {_brackets(spec.shape)}" if spec.shape else "a single value"
     got = _brackets(shape) if shape else "a single value"
-    text = f"{spec.name}: expected shape {expected}, got {got}"
+    text = f"{spec.name}: expected {expected}, got {got}"
     return InvalidInput(text, code="invalid_shape", field=spec.name)
 
 

@@ -5,14 +5,17 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
 
 from sealift import __version__, canonical
 from sealift.bundle.documents import LAYERS, Release
 from sealift.bundle.write import Layer, Sign, hash_layer, refuse_destination, write_bundle
-from sealift.events import Progress
+from sealift.events import Progress, Silent
 from sealift.pack.sequence import Entry
 from sealift.trust.root import SignedRoot
+
+BILL_NAME: Final = "sbom.cdx.json"
+EPOCH: Final = "1970-01-01T00:00:00Z"
 
 
 @dataclass(frozen=True, slots=True)
@@ -20,6 +23,7 @@ class Parts:
     """What goes into a bundle. `tree` holds one folder per layer, complete.
 
     `target`, `checks` and `provenance` are JSON without floats; `roots` travel along.
+    `bill` makes the bill of materials for a time of creation, so that packing twice gives the same bytes.
     """
 
     product: str
@@ -29,6 +33,7 @@ class Parts:
     checks: Mapping[str, Any]
     provenance: Mapping[str, Any]
     roots: tuple[SignedRoot, ...]
+    bill: Callable[[str], bytes]
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,10 +61,13 @@ def pack(
     Raises: UsageError: a file that cannot travel, or a destination that is something else.
     """
     refuse_destination(destination)
+    bill = parts.tree / "application" / BILL_NAME
+    bill.write_bytes(parts.bill(EPOCH))
     layers = {name: hash_layer(parts.tree / name, progress) for name in LAYERS}
-    draft = _draft(parts, layers)
-    entry = assign_sequence(canonical.digest(draft.encode()))
-    release = replace(draft, seq=entry.seq, created=entry.created)
+    entry = assign_sequence(canonical.digest(_draft(parts, layers).encode()))
+    bill.write_bytes(parts.bill(entry.created))
+    layers["application"] = hash_layer(parts.tree / "application", Silent())
+    release = replace(_draft(parts, layers), seq=entry.seq, created=entry.created)
     stored = write_bundle(destination, release, layers, sign, parts.roots, progress)
     return Packed(destination, release, layers, stored)
 
@@ -72,7 +80,7 @@ def _draft(parts: Parts, layers: Mapping[str, Layer]) -> Release:
         seq=0,
         floor_seq=0,
         min_sealift=__version__,
-        created="1970-01-01T00:00:00Z",
+        created=EPOCH,
         target=parts.target,
         layers=refs,
         checks=parts.checks,

@@ -36,6 +36,7 @@ ENCODINGS: Final[tuple[Literal["index", "onehot", "string"], ...]] = ("index", "
 ACTIVATIONS: Final[tuple[Literal["softmax", "sigmoid", "none"], ...]] = ("softmax", "sigmoid", "none")
 
 _PIXELS: Final = Range("an integer from 1 to 16384", lambda x: 1 <= x <= 16384)
+_NUMBER_OR_NAN: Final = Range("a finite number or nan", nan=True)  # trees take NaN for a missing value
 _COUNT: Final = Range("an integer of at least 1", lambda x: x >= 1)
 
 
@@ -92,8 +93,8 @@ def _image(section: Section) -> ImageInput:
         if len(values) not in (1, planes):
             per_channel = f", or {planes} for {channels}" if planes > 1 else ""
             section.refuse(key, f"expected 1 number{per_channel}, got {len(values)}")
-    if image.resize is not None and image.resize < min(image.size):
-        text = f"expected at least {min(image.size)}, the shorter side of size, got {image.resize}"
+    if image.resize is not None and image.resize < max(image.size):
+        text = f"expected at least {max(image.size)}, the longer side of size, got {image.resize}"
         section.refuse("resize", text)
     _refuse_unit_scale(section, image)
     return image
@@ -150,7 +151,7 @@ def _numeric(section: Section, name: str) -> NumericColumn:
         name=name,
         mean=section.number("mean", defaults.mean),
         std=section.number("std", defaults.std, POSITIVE),
-        missing=section.number("missing", defaults.missing),
+        missing=section.number("missing", defaults.missing, _NUMBER_OR_NAN),
         input=section.text("input", defaults.input),
     )
 

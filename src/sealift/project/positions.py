@@ -163,7 +163,7 @@ class _Scanner:
             path = path[:-1]
 
     def _line(self) -> int:
-        return bisect_right(self.newlines, self.at - 1) + 1
+        return bisect_right(self.newlines, self.at) + 1
 
     def _skip(self, pattern: re.Pattern[str]) -> None:
         found = pattern.match(self.text, self.at)

@@ -38,10 +38,11 @@ ANY_TEXT: Final = Form(re.compile(r"\s*\S.*", re.DOTALL), "a string that is not 
 
 @dataclass(frozen=True, slots=True)
 class Range:
-    """Which numbers are accepted, and how that is said. NaN and infinities never are."""
+    """Which numbers are accepted, and how that is said. Infinities never are, NaN where `nan` says so."""
 
     expected: str
     accepts: Callable[[float], bool] = lambda _: True
+    nan: bool = False
 
 
 ANY_NUMBER: Final = Range("a finite number")
@@ -258,6 +259,8 @@ class Section:
         self, key: str, value: Any, within: Range, *, whole: bool = False, index: int | None = None
     ) -> bool:
         if _is_finite(value) and within.accepts(value) and not (whole and isinstance(value, float)):
+            return True
+        if within.nan and isinstance(value, float) and math.isnan(value):
             return True
         advice = f"; write {value} without quotes" if _reads_as_number(value) else ""
         self.refuse(key, f"expected {within.expected}, got {_got(value)}{advice}", index)

@@ -104,7 +104,7 @@ class _Photo:
 
 def _photo(spec: TensorSpec) -> _Photo | None:
     """How a rank-4 input holds photos; None when no axis can be the channels."""
-    if spec.shape is None or len(spec.shape) != 4:
+    if spec.shape is None or len(spec.shape) != 4 or not _takes_one_row(spec):
         return None
     _, second, third, fourth = spec.shape
     integers = spec.datatype not in _FLOATS
@@ -140,13 +140,17 @@ channels = "{"GRAY" if photo.planes == 1 else "RGB"}"                  # RGB | B
 
 def _is_column(spec: TensorSpec) -> bool:
     """One value a row: shape (rows,) or (rows, 1)."""
-    if spec.shape is None:
-        return False
-    return (len(spec.shape) == 1 and spec.shape[0] != 0) or (len(spec.shape) == 2 and spec.shape[1] == 1)
+    return _takes_one_row(spec) and (spec.shape or ())[1:] in ((), (1,))
+
+
+def _takes_one_row(spec: TensorSpec) -> bool:
+    """The first axis is open, or exactly one."""
+    first = spec.shape[0] if spec.shape else 0
+    return first == 1 or isinstance(first, str)
 
 
 def _tabular_input(signature: Signature | None) -> str:
-    columns = "\n".join(_column(name, words) for name, words in _columns(signature))
+    columns = "\n".join(_column(name, datatype) for name, datatype in _columns(signature))
     return f"""\
 [model.input]
 kind = "tabular"                  # /predict takes these columns as named fields
@@ -158,21 +162,23 @@ kind = "tabular"                  # /predict takes these columns as named fields
 {columns}"""
 
 
-def _columns(signature: Signature | None) -> list[tuple[str, bool]]:
-    """(name, whether it holds words) of every column, as far as the model tells."""
+def _columns(signature: Signature | None) -> list[tuple[str, str]]:
+    """(name, datatype of its input) of every column, as far as the model tells."""
     inputs = signature.inputs if signature else ()
     if len(inputs) > 1 and all(_is_column(spec) for spec in inputs):
-        return [(spec.name, spec.datatype == "BYTES") for spec in inputs]
+        return [(spec.name, spec.datatype) for spec in inputs]
     if len(inputs) == 1 and inputs[0].shape is not None and len(inputs[0].shape) == 2:
         width = inputs[0].shape[1]
         if isinstance(width, int) and 1 <= width <= _WIDEST_TABLE:
-            return [(f"column_{number}", inputs[0].datatype == "BYTES") for number in range(1, width + 1)]
-    return [("amount", False), ("channel", True)]
+            return [(f"column_{number}", inputs[0].datatype) for number in range(1, width + 1)]
+    return [("amount", "FP32"), ("channel", "BYTES")]
 
 
-def _column(name: str, words: bool) -> str:
+def _column(name: str, datatype: str) -> str:
     head = f"[[model.input.columns]]\nname = {_toml(name)}\n"
-    if words:
+    if datatype == "BOOL":
+        return f'{head}kind = "categorical"\nvocabulary = ["false", "true"]\n'
+    if datatype == "BYTES":
         return f"""{head}kind = "categorical"
 vocabulary = ["card", "transfer"] # CHECK: the words of the training, in its order
 encoding = "string"

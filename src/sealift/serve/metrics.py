@@ -45,12 +45,15 @@ class ServeMetrics:
         resident = meter.gauge("process_resident_memory_bytes", "Resident memory.").labels()
         resident.follow(resident_bytes)
 
-    def account(self, path: str, model: str) -> Account:
-        """The account of one route; `path` is its pattern, never what a client sent."""
+    def account(self, path: str, model: str, *, infers: bool = False) -> Account:
+        """The account of one route; `path` is its pattern, never what a client sent.
+
+        Only routes that infer have histograms: twenty routes of documents would bury them.
+        """
         return Account(
             lambda status: self._requests.labels(path, model, status),
-            self._latency.labels(path, model),
-            self._inference.labels(model) if model else None,
+            self._latency.labels(path, model) if infers else None,
+            self._inference.labels(model) if infers else None,
             (self._received, self._sent),
         )
 
@@ -67,7 +70,7 @@ class Account:
     def __init__(
         self,
         start: Callable[[str], Counter],
-        latency: Histogram,
+        latency: Histogram | None,
         inference: Histogram | None,
         volume: tuple[Counter, Counter],
     ) -> None:
@@ -83,7 +86,8 @@ class Account:
         if counter is None:
             counter = self._by_status[status] = self._start(str(status))
         counter.value += 1
-        self._latency.observe(seconds)
+        if self._latency is not None:
+            self._latency.observe(seconds)
         if inference_s and self._inference is not None:
             self._inference.observe(inference_s)
         self._received.value += received

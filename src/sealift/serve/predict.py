@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from functools import lru_cache
 from typing import Any, Final
 from urllib.parse import parse_qsl
 
@@ -54,8 +55,7 @@ def read_payload(model: ServedModel, body: bytes, content_type: bytes | None) ->
 
     Raises: InvalidInput, UnsupportedMedia.
     """
-    kind, _, rest = (content_type or b"").decode("latin-1").partition(";")
-    kind = kind.strip().lower()
+    kind, rest = _media_type(content_type or b"")
     if not body:
         raise InvalidInput("the body is empty; send JSON, an image or a form", code="invalid_body")
     if kind == "application/json" or kind.endswith("+json"):
@@ -75,9 +75,16 @@ def read_payload(model: ServedModel, body: bytes, content_type: bytes | None) ->
     raise UnsupportedMedia(text, code="unsupported_media")
 
 
+@lru_cache(maxsize=64)
+def _media_type(content_type: bytes) -> tuple[str, str]:
+    kind, _, rest = content_type.decode("latin-1").partition(";")
+    return kind.strip().lower(), rest
+
+
 def _one(predictor: Predictor, payload: Payload, release: str, ticket: Ticket) -> dict[str, Any]:
     found = predictor.predict(payload, ticket)
-    return {**found, "release": release}
+    found["release"] = release
+    return found
 
 
 def _of_item(index: int, error: RequestError) -> RequestError:

@@ -10,14 +10,13 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Final
 
-import numpy as np
 from numpy.typing import NDArray
 
 from sealift.engine.protocol import Arrays, Engine, EngineOptions, Session
 from sealift.errors import DeadlinePassed, ModelFailed
 from sealift.model.arrays import JsonValue
-from sealift.model.datatypes import NUMPY_OF
 from sealift.model.declaration import ImageInput
+from sealift.model.examples import example_candidates
 from sealift.model.pipeline import Pipeline, build_pipeline
 from sealift.model.service import ServedModel
 from sealift.model.signature import Signature
@@ -76,7 +75,8 @@ class Predictor:
             ModelFailed: the engine refused.
         """
         if self.quick:
-            ticket.check()
+            if ticket.deadline is not None or ticket.abandoned:
+                ticket.check()
             return self._timed(inputs, outputs, ticket)
         self._enter(ticket)
         try:
@@ -96,21 +96,22 @@ class Predictor:
 
     def warm_up(self) -> float | None:
         """Run on made-up inputs; the median time of a run in seconds, None if the model takes none of ours."""
-        inputs = example_inputs(self.model.signature)
+        for inputs in example_candidates(self.model.signature, seed=0):
+            try:
+                return self._measure(inputs)
+            except ModelFailed as error:
+                log.debug("%s: refused made-up inputs: %s", self.model.name, error.message)
+        log.info("%s: not warmed up, it refuses all made-up inputs", self.model.name)
+        return None
+
+    def _measure(self, inputs: Arrays) -> float:
         times: list[float] = []
-        try:
-            began = time.perf_counter()
-            for number in range(_WARM_UP_RUNS + _MEASURED_RUNS):
-                start = time.perf_counter()
-                self.session.run(inputs)
-                if number >= _WARM_UP_RUNS:
-                    times.append(time.perf_counter() - start)
-                elif time.perf_counter() - began > _MEASURING_S:
-                    return time.perf_counter() - start
-        except ModelFailed as error:
-            log.info("%s: not warmed up, it refuses made-up inputs: %s", self.model.name, error.message)
-            return None
-        return statistics.median(times)
+        began = time.perf_counter()
+        while len(times) < _WARM_UP_RUNS + _MEASURED_RUNS and time.perf_counter() - began < _MEASURING_S:
+            start = time.perf_counter()
+            self.session.run(inputs)
+            times.append(time.perf_counter() - start)
+        return statistics.median(times[_WARM_UP_RUNS:] or times[-1:])
 
     def _enter(self, ticket: Ticket) -> None:
         if ticket.deadline is None:
@@ -157,16 +158,6 @@ def load_predictor(model: ServedModel, engine: Engine, options: PredictorOptions
         "not measured" if took is None else f"{took * 1e3:.2f} ms", ", in the loop" if predictor.quick else "",
     )  # fmt: skip
     return predictor
-
-
-def example_inputs(signature: Signature) -> Arrays:
-    """Zeros (empty strings) for every input; open axes have size 1."""
-    arrays: Arrays = {}
-    for spec in signature.inputs:
-        shape = [axis if isinstance(axis, int) else 1 for axis in spec.shape or ()]
-        fill: object = "" if spec.datatype == "BYTES" else 0
-        arrays[spec.name] = np.full(shape, fill, dtype=NUMPY_OF[spec.datatype])
-    return arrays
 
 
 def _has_fixed_size(signature: Signature) -> bool:

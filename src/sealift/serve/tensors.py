@@ -51,18 +51,28 @@ def from_json(raw: bytes | memoryview, datatype: str, shape: tuple[int, ...], fi
     if depth not in (len(shape), 1) or depth > _MAX_RANK:
         wanted = f"a flat list or {len(shape)} nested levels" if len(shape) != 1 else "a flat list"
         raise _bad(field, f"data of shape {list(shape)} is {wanted}, got {depth} levels")
-    dtype = NUMPY_OF[datatype]
     try:
         values = _decoder(datatype, depth).decode(data)
-        with np.errstate(over="raise"):
-            array = np.array(values, dtype=dtype)
     except msgspec.DecodeError as error:
         raise _bad(field, _readable(error)) from None
+    return from_list(values, datatype, shape, field)
+
+
+def from_list(values: Any, datatype: str, shape: tuple[int, ...], field: str) -> NDArray[Any]:
+    """Flat or nested lists whose elements are of the right kind already, as `from_json`.
+
+    Raises: InvalidInput: a value out of range, ragged, or another number of elements.
+    """
+    try:
+        with np.errstate(over="raise"):
+            array = np.array(values, dtype=NUMPY_OF[datatype])
     except (OverflowError, FloatingPointError):
         raise _bad(field, f"a value is out of the range of {datatype}") from None
     except ValueError:
         raise _bad(field, "the nested lists have different lengths") from None
-    if depth == len(shape) and array.shape != shape:
+    if array.shape == shape:
+        return array
+    if array.ndim != 1 or len(shape) == 1:
         raise _bad(field, f"data has shape {list(array.shape)}, declared is {list(shape)}")
     if array.size != math.prod(shape):
         raise _bad(field, f"shape {list(shape)} takes {math.prod(shape)} elements, got {array.size}")

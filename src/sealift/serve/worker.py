@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import gc
 import logging
 import os
 import signal
@@ -70,8 +71,18 @@ def run_worker(
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, _stop_while_loading)
     predictors = load_all(service, options.run)
-    worker = Worker(service, predictors, options, render_metrics)
-    return uvloop.run(worker.serve(listener, on_ready))
+    # What is loaded now stays: the collector need not walk it during requests.
+    gc.collect()
+    gc.freeze()
+    return uvloop.run(
+        _until_signalled(Worker(service, predictors, options, render_metrics), listener, on_ready)
+    )
+
+
+async def _until_signalled(worker: Worker, listener: socket.socket, on_ready: Callable[[], None]) -> int:
+    for number in (signal.SIGTERM, signal.SIGINT):
+        asyncio.get_running_loop().add_signal_handler(number, worker.stop)
+    return await worker.serve(listener, on_ready)
 
 
 def load_all(service: Service, options: PredictorOptions) -> dict[str, Predictor]:
@@ -110,8 +121,6 @@ class Worker:
         connections = Connections(routes, self._service.release, options.http, loop.time)
         metrics.connections.follow(lambda: len(connections))
         server = HttpServer(connections)
-        for number in (signal.SIGTERM, signal.SIGINT):
-            loop.add_signal_handler(number, self.stop)
         threads.start()
         sweeping = asyncio.create_task(server.sweep(), name="sweep")
         stopping = asyncio.create_task(self._stop.wait(), name="stop")

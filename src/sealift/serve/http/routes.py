@@ -128,21 +128,20 @@ class Routes:
         self._get("/v2/health/live", fixed({"live": True}))
         self._get("/v2/health/ready", lambda _: ready({"ready": not self.draining}))
         self._get("/v2/models/stats", lambda _: json_reply(self._stats(self._service.models)))
-        self._post("/v2/repository/index", "", fixed(documents.repository_index(self._service)))
-        if len(self._service.models) == 1:
-            name = self._service.models[0].name
-            self._post("/predict", name, self._predict(self._predictors[name]))
-        else:
-            self._post("/predict", "", self._which_model)
+        self._add("/v2/repository/index", "", {b"POST": fixed(documents.repository_index(self._service))})
+        if len(self._service.models) > 1:
+            self._add("/predict", "", {b"POST": self._which_model})
 
     def _add_model(self, model: ServedModel) -> None:
         name, version = model.name, self._service.version
         predictor = self._predictors[name]
         infer = self._infer(predictor, OipModel(model, version))
         metadata = fixed(documents.model_metadata(model, version))
-        self._post("/predict/{model}", name, self._predict(predictor))
+        predicting = self._add("/predict/{model}", name, {b"POST": self._predict(predictor)}, infers=True)
+        if len(self._service.models) == 1:
+            self._routes[b"/predict"] = predicting
         for base in ("/v2/models/{model}", "/v2/models/{model}/versions/{version}"):
-            self._post(f"{base}/infer", name, infer)
+            self._add(f"{base}/infer", name, {b"POST": infer}, infers=True)
             self._get(base, metadata, name)
             self._get(f"{base}/config", fixed(documents.model_config(model)), name)
             self._get(
@@ -153,13 +152,13 @@ class Routes:
     def _get(self, pattern: str, handler: Handler, model: str = "") -> None:
         self._add(pattern, model, {b"GET": handler, b"HEAD": handler})
 
-    def _post(self, pattern: str, model: str, handler: Handler) -> None:
-        self._add(pattern, model, {b"POST": handler})
-
-    def _add(self, pattern: str, model: str, methods: Mapping[bytes, Handler]) -> None:
+    def _add(
+        self, pattern: str, model: str, methods: Mapping[bytes, Handler], *, infers: bool = False
+    ) -> Route:
         path = pattern.replace("{model}", model).replace("{version}", self._service.version)
-        account = self._metrics.account(pattern.replace("/versions/{version}", ""), model)
-        self._routes[quote(path).encode()] = Route(methods, account)
+        account = self._metrics.account(pattern.replace("/versions/{version}", ""), model, infers=infers)
+        route = self._routes[quote(path).encode()] = Route(methods, account)
+        return route
 
     def _find_near(self, path: str) -> str:
         known = [path.decode() for path in self._routes if b"/versions/" not in path]

@@ -1,0 +1,120 @@
+"""Write the generated parts of docs/: `python docs/build.py`; with `--check` only say what is out of date.
+
+`reference/cli.md` is written whole, from the parsers of the verbs. `reference/exit-codes.md` and
+`reference/http-api.md` keep their text; only what stands between `<!-- generated -->` and
+`<!-- end -->` is replaced, from `sealift.errors`.
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import re
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Final, TypeVar
+
+from sealift import errors
+from sealift.cli.main import GROUPS, load_verb, overview, parser_of
+
+DOCS: Final = Path(__file__).resolve().parent
+_GENERATED: Final = re.compile(r"(?<=<!-- generated -->\n).*?(?=<!-- end -->)", re.DOTALL)
+_NUMBER: Final = re.compile(r"^(\d0s|\d{3}): ")
+
+Kind = TypeVar("Kind", bound=errors.SealiftError)
+
+
+def main() -> int:
+    """Bring every generated part up to date; with `--check`, 1 when one is not."""
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument(
+        "--check", action="store_true", help="write nothing; fail where something is out of date"
+    )
+    args = parser.parse_args()
+    stale = {path: text for path, text in generated() if not path.is_file() or path.read_text() != text}
+    for path, text in stale.items():
+        sys.stdout.write(f"{'out of date' if args.check else 'wrote'}: {path.relative_to(DOCS.parent)}\n")
+        if not args.check:
+            path.write_text(text)
+    return 1 if args.check and stale else 0
+
+
+def generated() -> Iterator[tuple[Path, str]]:
+    """Every file with a generated part, and the whole text that it should have."""
+    reference = DOCS / "reference"
+    yield reference / "cli.md", cli_page()
+    for name, table in (("exit-codes.md", exit_codes()), ("http-api.md", http_errors())):
+        yield reference / name, with_table((reference / name).read_text(), table)
+
+
+def with_table(text: str, table: str) -> str:
+    """The page with its generated part replaced. Raises: ValueError: it has not exactly one."""
+    if len(_GENERATED.findall(text)) != 1:
+        raise ValueError("expected one <!-- generated --> ... <!-- end -->")
+    return _GENERATED.sub(lambda _: f"{table}\n", text)
+
+
+def cli_page() -> str:
+    """`reference/cli.md`: the overview, then every verb's own help, 100 columns wide."""
+    os.environ["COLUMNS"] = "100"
+    parts = [
+        "# Command line",
+        "<!-- Written by docs/build.py from the parsers: `make docs`. Do not edit. -->",
+        "Exit codes: [exit-codes.md](exit-codes.md). Environment variables: [settings.md](settings.md). "
+        'With `--json` every verb prints one JSON object with `"schema": 1`; results go to stdout, messages '
+        "and progress to stderr.",
+        _fence(overview()),
+    ]
+    for group, verbs in GROUPS.items():
+        parts.append(f"## {group}")
+        for name in verbs:
+            verb = load_verb(name)
+            if verb is not None:
+                parts += [f"### sealift {name}", _fence(parser_of(name, verb).format_help())]
+    return "\n\n".join(parts) + "\n"
+
+
+def _fence(text: str) -> str:
+    return f"```text\n{text.rstrip()}\n```"
+
+
+def exit_codes() -> str:
+    """The table of every error class that ends a command, by exit code."""
+    rows = ["| code | error | meaning |", "|---:|---|---|"]
+    kinds = [kind for kind in _family(errors.SealiftError) if not issubclass(kind, errors.RequestError)]
+    for kind in sorted(kinds, key=lambda kind: (kind.exit_code, _depth(kind), kind.__name__)):
+        if kind is not errors.SealiftError:
+            rows.append(f"| {kind.exit_code} | `{kind.__name__}` | {_promise(kind)} |")
+    return "\n".join(rows)
+
+
+def http_errors() -> str:
+    """The table of every error class that a client may get, by status."""
+    rows = ["| status | error | meaning |", "|---:|---|---|"]
+    kinds = [kind for kind in _family(errors.RequestError) if kind is not errors.RequestError]
+    for kind in sorted(kinds, key=lambda kind: (kind.status, kind.__name__)):
+        rows.append(f"| {kind.status} | `{kind.__name__}` | {_promise(kind)} |")
+    return "\n".join(rows)
+
+
+def _family(kind: type[Kind]) -> Iterator[type[Kind]]:
+    yield kind
+    for child in kind.__subclasses__():
+        yield from _family(child)
+
+
+def _depth(kind: type) -> int:
+    return len(kind.__mro__)
+
+
+def _promise(kind: type) -> str:
+    """The first paragraph of the docstring, on one line, without the number that the table has already."""
+    text = _NUMBER.sub("", " ".join((kind.__doc__ or "").strip().split("\n\n")[0].split()))
+    return text[:1].upper() + text[1:]
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,249 @@
+"""`sealift pack`: project -> one signed bundle."""
+
+from __future__ import annotations
+
+import argparse
+import os
+import platform
+import tempfile
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+from datetime import datetime
+from pathlib import Path
+from typing import Any
+
+from sealift import __version__, canonical
+from sealift.bundle import layout
+from sealift.check.launch import record_goldens
+from sealift.cli.options import add_common, add_passphrase, passphrase_of, source_date_epoch
+from sealift.cli.screen import megabytes, print_result, progress_of, table
+from sealift.collect.layers import write_layers
+from sealift.collect.lock import Collected, collect_wheels
+from sealift.collect.pip_download import CollectOptions
+from sealift.collect.sbom import BilledModel, software_bill
+from sealift.collect.wheel import sha256_of
+from sealift.errors import UsageError
+from sealift.events import Progress
+from sealift.model.service import ServedModel
+from sealift.pack import sequence
+from sealift.pack.application import write_application
+from sealift.pack.pack import Packed, Parts, pack
+from sealift.project.file import load_project
+from sealift.project.project import Project
+from sealift.seal import keyfile
+from sealift.store.releases import release_command
+from sealift.target.host import own_python, read_host
+from sealift.target.interpreter import Interpreter, find_interpreter, own_base
+from sealift.target.target import Target
+from sealift.target.wish import target_for
+from sealift.trust.root import SignedRoot, decode_root
+
+
+def configure(parser: argparse.ArgumentParser) -> None:
+    """Arguments of `pack`."""
+    add_common(
+        parser,
+        "Lock and collect everything the service needs, record golden inputs, sign, and write one bundle. "
+        "Packing the same content twice gives the same bytes.",
+        "  sealift pack fraud -o /media/usb/ --keys keys\n"
+        "  sealift pack . --keys keys --passphrase-file /run/secrets/phrase\n"
+        "  SOURCE_DATE_EPOCH=0 sealift pack fraud -o fraud-1.0 --keys keys",
+    )
+    parser.add_argument("project", nargs="?", type=Path, default=Path(), metavar="DIR")
+    parser.add_argument(
+        "-o",
+        "--output",
+        type=Path,
+        metavar="PLACE",
+        help="the bundle's folder, or an existing folder to put NAME-VERSION in (default: here)",
+    )
+    parser.add_argument("--keys", type=Path, metavar="KEYS", help="what `sealift keys init` wrote")
+    add_wheel_sources(parser)
+    add_passphrase(parser)
+
+
+def add_wheel_sources(parser: argparse.ArgumentParser) -> None:
+    """`--find-links` and `--no-index`, for machines without an index of their own."""
+    parser.add_argument(
+        "--find-links", action="append", default=[], metavar="DIR", help="a folder with more wheels"
+    )
+    parser.add_argument("--no-index", action="store_true", help="take wheels from --find-links only")
+
+
+@dataclass(frozen=True, slots=True)
+class _Signing:
+    """Who signs: the release key and the root that vouches for it."""
+
+    key: keyfile.SigningKey
+    root: SignedRoot
+    ledger: Path
+
+
+def run(args: argparse.Namespace) -> int:
+    """Run `pack`."""
+    progress = progress_of(args)
+    project = load_project(args.project)
+    signing = _signing(args)
+    target = target_for(project.target, read_host(), own_python())
+    with tempfile.TemporaryDirectory(prefix="sealift-pack-") as workspace:
+        packed, notes = _pack(args, project, signing, target, Path(workspace), progress)
+    print_result(args, _result(packed, notes), _text(packed, notes))
+    return 0
+
+
+def _pack(
+    args: argparse.Namespace,
+    project: Project,
+    signing: _Signing,
+    target: Target,
+    workspace: Path,
+    progress: Progress,
+) -> tuple[Packed, list[str]]:
+    interpreter = _packing_interpreter(target)
+    tree = workspace / "tree"
+    (tree / "application").mkdir(parents=True)
+    progress.start("read the models")
+    models, notes = write_application(project, tree / "application")
+    progress.start("collect wheels")
+    collected = collect_wheels(project.python, target, _collect_options(args, workspace))
+    target = _narrowed(target, project, collected)
+    left_out = write_layers(collected, tree, interpreter.path, progress)
+    progress.start("record golden inputs")
+    payloads = [f"--payloads={project.golden}"] if project.golden else []
+    golden_notes = record_goldens(release_command(interpreter.path, tree, "_record", str(tree), *payloads))
+    checks = {
+        "golden_checked": not any("not golden-checked" in note for note in golden_notes),
+        "golden_notes": list(golden_notes),
+        "model_notes": list(notes),
+    }
+    provenance = {"packer": f"sealift {__version__}", "python": interpreter.version}
+    parts = Parts(
+        product=project.name,
+        version=project.version,
+        tree=tree,
+        target=target.to_json(),
+        checks=checks,
+        provenance=provenance,
+        roots=(signing.root,),
+        bill=_bill(project, models, collected),
+    )
+    packed = pack(parts, _destination(args, project), _sign(signing), _sequence(signing, project), progress)
+    return packed, [*notes, *golden_notes, *collected.notes, *left_out]
+
+
+def _bill(project: Project, models: Sequence[ServedModel], collected: Collected) -> Callable[[str], bytes]:
+    licences = {entry.name: entry.license for entry in project.models}
+    billed = [
+        BilledModel(
+            name=model.name,
+            sha256=sha256_of(model.path),
+            size=model.path.stat().st_size,
+            licence=licences[model.name],
+            signature=model.signature,
+        )
+        for model in models
+    ]
+
+    def bill(created: str) -> bytes:
+        return software_bill(
+            project.name, project.version, collected, billed, datetime.fromisoformat(created)
+        )
+
+    return bill
+
+
+def _packing_interpreter(target: Target) -> Interpreter:
+    """The target's Python version on this machine: compiles and records (the box may have it elsewhere).
+
+    Raises: UsageError: the target is another platform than this machine's. IncompatibleHost: no such Python.
+    """
+    host = read_host()
+    if host.platform != target.platform:
+        raise UsageError(
+            f"[target] platform is {target.platform}, this machine is {host.platform}; golden inputs can only be "
+            "recorded where the release runs",
+            next_step=f"pack on a {target.platform} machine",
+        )
+    return find_interpreter(replace(target, interpreter="system"), environ=os.environ, own_base=own_base())
+
+
+def _narrowed(target: Target, project: Project, collected: Collected) -> Target:
+    """The oldest C library that the wheels run with, where the project states none."""
+    stated = project.target.glibc or project.target.preset
+    return target if stated else replace(target, glibc=collected.glibc)
+
+
+def _collect_options(args: argparse.Namespace, workspace: Path) -> CollectOptions:
+    return CollectOptions(
+        folder=workspace / "wheels",
+        cache=wheel_cache(),
+        find_links=tuple(args.find_links),
+        no_index=args.no_index,
+    )
+
+
+def wheel_cache() -> Path:
+    """Where locked wheels are kept between runs."""
+    base = os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache"
+    return Path(base) / "sealift" / "wheels"
+
+
+def _signing(args: argparse.Namespace) -> _Signing:
+    if args.keys is None:
+        raise UsageError(
+            "nobody signs this bundle", next_step="sealift keys init keys, then pack with --keys keys"
+        )
+    folder = args.keys if (args.keys / "release").is_dir() else args.keys.parent
+    path = folder / "root.json"
+    try:
+        root = decode_root(path.read_bytes(), str(path))
+    except OSError as error:
+        raise UsageError(f"{path}: {error.strerror}", next_step=f"sealift keys init {args.keys}") from error
+    key = keyfile.load(folder / "release" / "key.pem", passphrase_of(args))
+    if key.public.key_id not in root.root.release_keys:
+        raise UsageError(f"{folder}: root.json does not know the release key beside it")
+    return _Signing(key, root, folder / "release" / "sequences.json")
+
+
+def _sign(signing: _Signing) -> Callable[[bytes], tuple[Any, ...]]:
+    return lambda message: (signing.key.sign(message),)
+
+
+def _sequence(signing: _Signing, project: Project) -> Callable[[str], sequence.Entry]:
+    epoch = source_date_epoch()
+    return lambda content: sequence.assign(signing.ledger, project.name, content, time.time(), epoch)
+
+
+def _destination(args: argparse.Namespace, project: Project) -> Path:
+    place: Path = args.output or Path()
+    is_bundle = (place / layout.RELEASE).is_file()
+    return place / f"{project.name}-{project.version}" if place.is_dir() and not is_bundle else place
+
+
+def _result(packed: Packed, notes: list[str]) -> dict[str, Any]:
+    release = packed.release
+    return {
+        "identity": release.identity,
+        "layers": {name: ref.size for name, ref in release.layers.items()},
+        "name": release.product,
+        "notes": notes,
+        "path": str(packed.path),
+        "python": platform.python_version(),
+        "seq": release.seq,
+        "stored_size": packed.stored_size,
+        "version": release.version,
+    }
+
+
+def _text(packed: Packed, notes: list[str]) -> str:
+    release = packed.release
+    rows = [(f"  {name}", f"{ref.files} files", megabytes(ref.size)) for name, ref in release.layers.items()]
+    lines = [
+        f"packed {release.product} {release.version} {canonical.short(release.identity)} (sequence {release.seq})",
+        table(rows, right=(1, 2)),
+        *(f"  note: {note}" for note in notes),
+        f"  {packed.path}, {megabytes(packed.stored_size)}",
+        f"  next: sealift inspect {packed.path}   then carry it, and sealift install it on the box",
+    ]
+    return "\n".join(lines)

@@ -1,0 +1,40 @@
+import platform
+from pathlib import Path
+
+import pytest
+
+from sealift.target.host import glibc_version, own_python, read_host
+
+X86 = "processor : 0\nflags\t\t: fpu avx avx2\n\nprocessor : 1\nflags\t\t: fpu avx\n"
+ARM = "processor\t: 0\nFeatures\t: fp asimd crc32\nCPU part\t: 0xd0c\n"
+
+
+@pytest.mark.parametrize(
+    ("text", "flags"), [(X86, ("avx", "fpu")), (ARM, ("asimd", "crc32", "fp")), ("", ())]
+)
+def test_only_flags_that_every_processor_has_count(tmp_path: Path, text: str, flags: tuple[str, ...]) -> None:
+    (tmp_path / "cpuinfo").write_text(text)
+    assert read_host(tmp_path / "cpuinfo").cpu == flags
+
+
+def test_a_machine_without_cpuinfo_has_no_known_flags(tmp_path: Path) -> None:
+    assert read_host(tmp_path / "missing").cpu == ()
+
+
+def test_this_machine_is_read_as_the_standard_library_reads_it() -> None:
+    host = read_host()
+    assert host.platform == f"linux-{platform.machine()}"
+    assert host.kernel == platform.release()
+    assert host.glibc == glibc_version() == platform.libc_ver()[1]
+    assert own_python() == ".".join(platform.python_version().split(".")[:2])
+
+
+def test_the_c_library_is_asked_itself_where_confstr_knows_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Some builds of Python leave confstr out."""
+    expected = glibc_version()
+
+    def nothing(name: str) -> None:
+        raise ValueError(name)
+
+    monkeypatch.setattr("os.confstr", nothing)
+    assert glibc_version() == expected

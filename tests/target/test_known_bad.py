@@ -1,0 +1,26 @@
+import pytest
+
+from sealift.target.known_bad import known_bad
+from sealift.target.target import Target
+
+OLD = Target(platform="linux-x86_64", python="3.11", glibc="2.17")
+
+
+def test_the_pair_that_crashes_on_import_is_known() -> None:
+    (problem,) = known_bad(OLD, {"onnxruntime": "1.16.3", "numpy": "2.2.6", "pillow": "11.0"})
+    assert problem.startswith("onnxruntime 1.16.3 with numpy 2.2.6 (glibc 2.17): ")
+    assert "numpy<2" in problem
+
+
+@pytest.mark.parametrize(
+    "packages",
+    [
+        {"onnxruntime": "1.16.3", "numpy": "1.26.4"},
+        {"onnxruntime": "1.19.0", "numpy": "2.0.0"},
+        {"onnxruntime": "1.16.3"},
+        {"numpy": "2.2.6"},
+        {},
+    ],
+)
+def test_neighbours_of_a_bad_pair_are_not_accused(packages: dict[str, str]) -> None:
+    assert known_bad(OLD, packages) == ()
