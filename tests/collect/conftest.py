@@ -81,6 +81,7 @@ def shelf(tmp_path: Path) -> Path:
     write_wheel(shelf, "boxrun", "1.0", requires=["boxnum>=1", "boxflat"])
     write_wheel(shelf, "boxflat", "1.0")
     write_wheel(shelf, "boxflat", "1.5")
+    write_wheel(shelf, "boxflat", "1.9")
     write_wheel(shelf, "app-web", "3.0", requires=["app-core>=1", 'app-old; python_version<"3"'])
     write_wheel(shelf, "app-core", "1.2")
     write_wheel(shelf, "needs-old", "1.0", requires=["boxnum<2"])

@@ -17,7 +17,6 @@ import requests
 import tritonclient.http as triton
 from numpy.typing import NDArray
 from PIL import Image
-
 from tests.journey.conftest import Lite0, sealift
 
 pytestmark = pytest.mark.slow
@@ -34,7 +33,7 @@ def reference_input(photo: bytes) -> NDArray[np.float32]:
     image = image.resize((width, height), Image.Resampling.BICUBIC)
     left, top = round((width - 224) / 2), round((height - 224) / 2)
     pixels = np.asarray(image.crop((left, top, left + 224, top + 224)), np.float32)
-    return ((pixels - 127) / 128).transpose(2, 0, 1)[None].copy()
+    return np.ascontiguousarray(((pixels - 127) / 128).transpose(2, 0, 1)[None], np.float32)
 
 
 @pytest.fixture(scope="module")
@@ -45,8 +44,8 @@ def in_process(lite0: Lite0) -> onnxruntime.InferenceSession:
 
 
 def softmax(logits: NDArray[np.float32]) -> NDArray[np.float64]:
-    powers = np.exp(logits.astype(np.float64) - logits.max())
-    return powers / powers.sum()
+    powers: NDArray[np.float64] = np.exp(logits.astype(np.float64) - logits.max())
+    return np.asarray(powers / powers.sum(), np.float64)
 
 
 def posted(lite0: Lite0, way: str, photo: bytes) -> dict[str, Any]:

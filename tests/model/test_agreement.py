@@ -187,7 +187,11 @@ def test_columns_that_lead_nowhere_are_named_with_the_inputs_that_stay_empty() -
 @pytest.mark.parametrize(
     ("outputs", "declared", "problem"),
     [
-        ([spec("scores", ("n", 3))], ClassesOutput(name="score"), "name = 'score' is not an output (scores); did you mean 'scores'?"),
+        (
+            [spec("scores", ("n", 3))],
+            ClassesOutput(name="score"),
+            "name = 'score' is not an output (scores); did you mean 'scores'?",
+        ),
         ([spec("y", ("n",), "INT64")], ClassesOutput(), "none of the outputs (y) is floating-point; name one"),
         ([spec("y", ("n",), "BYTES")], ClassesOutput(name="y"), "y is BYTES[n]; expected numbers"),
         ([Y], ClassesOutput(labels=("a", "b")), "2 labels for 3 classes (y is FP32[n, 3])"),

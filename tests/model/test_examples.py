@@ -77,8 +77,9 @@ def test_images_get_image_sizes_and_bytes_get_all_shades() -> None:
 
 
 def test_words_come_from_the_vocabulary_of_the_model() -> None:
-    one = signature(("w", "BYTES", (50,)))
-    assert set(example_inputs(one, seed=1, words={"w": ["DE", "FR"]})["w"].tolist()) == {"DE", "FR"}
+    spec = TensorSpec(name="w", datatype="BYTES", shape=(50,), words=("DE", "FR"))
+    found = example_inputs(Signature(inputs=(spec,), outputs=()), seed=1)["w"]
+    assert set(found.tolist()) == {"DE", "FR"}
 
 
 def test_candidates_differ_and_end() -> None:

@@ -177,6 +177,11 @@ def test_probabilities_are_found_behind_casts_and_reshapes(zoo_module: ModuleTyp
     assert read_signature(zoo_module.save(graph, tmp_path)).probabilities == ("p", "both")
 
 
+def test_the_words_of_a_string_input_are_read_from_its_encoders(zoo: Zoo, tmp_path: Path) -> None:
+    text, word = read_signature(zoo["string_inputs"](tmp_path)).inputs
+    assert (text.words, word.words) == ((), ("a", "b", "red"))
+
+
 def test_an_unchanged_model_is_copied_byte_for_byte(zoo: Zoo, tmp_path: Path) -> None:
     source = zoo["several_outputs"](tmp_path / "in")
     adapted = adapt(source, tmp_path / "out")
@@ -306,6 +311,23 @@ def test_four_bit_edges_become_bytes(zoo: Zoo, tmp_path: Path) -> None:
     session = onnxruntime.InferenceSession(str(adapted.path))
     found = session.run(None, {"x": np.array([[-8, -1, 0, 7]], np.int8)})[0]
     assert (found.dtype, found.tolist()) == (np.uint8, [[8, 1, 0, 7]])
+
+
+def test_an_exotic_constant_output_and_a_taken_name_are_cast_too(
+    zoo_module: ModuleType, tmp_path: Path
+) -> None:
+    """The output is an initialiser, and the name for the hidden tensor is in use."""
+    half = TensorProto(name="y", data_type=TensorProto.BFLOAT16, dims=[1], raw_data=b"\x80\x3f")
+    graph = zoo_module.model(
+        [zoo_module.node("Identity", ["x"], ["y__inner"]), zoo_module.node("Abs", ["y__inner"], ["z"])],
+        [zoo_module.info("x", TensorProto.FLOAT, [1])],
+        [zoo_module.info("y", TensorProto.BFLOAT16, [1]), zoo_module.info("z", TensorProto.FLOAT, [1])],
+        [half],
+    )
+    adapted = adapt(zoo_module.save(graph, tmp_path / "in"), tmp_path / "out")
+    session = onnxruntime.InferenceSession(str(adapted.path))
+    found = session.run(None, {"x": np.array([-2.0], np.float32)})
+    assert [array.tolist() for array in found] == [[1.0], [2.0]]
 
 
 def test_a_type_that_the_engine_cannot_cast_is_refused(zoo_module: ModuleType, tmp_path: Path) -> None:

@@ -36,7 +36,7 @@ def run(path: Path, inputs: Arrays) -> Arrays:
 def runnable(adapted: Adapted) -> tuple[Arrays, Arrays]:
     """The first candidate that the engine takes, with its outputs."""
     failures = []
-    for inputs in example_candidates(adapted.signature, seed=1, words=adapted.words):
+    for inputs in example_candidates(adapted.signature, seed=1):
         try:
             return inputs, run(adapted.path, inputs)
         except Exception as error:  # noqa: BLE001  onnxruntime's exceptions share no public base
@@ -95,7 +95,7 @@ def test_outputs_have_the_shapes_that_the_signature_promises(zoo: Zoo, zoo_name:
     """Axes of one name have one size over inputs and outputs, also with three rows."""
     adapted = adapt(zoo[zoo_name](tmp_path / "source"), tmp_path / "release")
     rows = 3 if adapted.signature.batch_axis else 1
-    inputs = example_inputs(adapted.signature, seed=2, rows=rows, words=adapted.words)
+    inputs = example_inputs(adapted.signature, seed=2, rows=rows)
     outputs = run(adapted.path, inputs)
     sizes: dict[str, int] = {}
     for specs, arrays in ((adapted.signature.inputs, inputs), (adapted.signature.outputs, outputs)):

@@ -45,7 +45,7 @@ class LoopThread:
         def run() -> None:
             try:
                 future.set_result(what())
-            except BaseException as error:
+            except BaseException as error:  # noqa: BLE001 - handed to the test's thread
                 future.set_exception(error)
 
         self.loop.call_soon_threadsafe(run)

@@ -117,6 +117,7 @@ def test_signatures_have_one_order_and_one_base64_form() -> None:
     items = [Signature("ed25519", key, b"x" * 64).to_json() for key in ("a", "b")]
     assert len(signatures_from_json(items, "s")) == 2
     sloppy = [{**items[0], "signature": items[0]["signature"][:-3] + "B=="}]
-    for wrong in (items[::-1], [items[0], items[0]], sloppy, [1], {}, [{**items[0], "x": 1}]):
+    wrongs: list[object] = [items[::-1], [items[0], items[0]], sloppy, [1], {}, [{**items[0], "x": 1}]]
+    for wrong in wrongs:
         with pytest.raises(MalformedBundle):
             signatures_from_json(wrong, "s")

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import IO, Protocol
 
 from sealift.bundle import layout
-from sealift.errors import MissingPart, MalformedBundle, UsageError
+from sealift.errors import MalformedBundle, MissingPart, UsageError
 
 
 class Source(Protocol):

@@ -85,14 +85,15 @@ def _difference(expected: GoldenOutput, outputs: Mapping[str, NDArray[Any]]) -> 
     if wanted.shape != got.shape:
         return f"output {name}: expected shape {list(wanted.shape)}, found {list(got.shape)}"
     if expected.tensor.datatype in ("BYTES", "BOOL") or expected.tolerance == 0:
-        return "" if _equal(wanted, got) else f"output {name}: expected the recorded values, found others"
+        return "" if is_same(wanted, got) else f"output {name}: expected the recorded values, found others"
     distance = furthest(wanted, got)
     if distance <= expected.tolerance:
         return ""
     return f"output {name}: differs by {distance:.3g}, tolerance {expected.tolerance:.3g}"
 
 
-def _equal(wanted: NDArray[Any], got: NDArray[Any]) -> bool:
+def is_same(wanted: NDArray[Any], got: NDArray[Any]) -> bool:
+    """Equal in every element; NaN equals NaN."""
     if wanted.dtype.kind == "f":
         return bool(np.array_equal(wanted, got, equal_nan=True))
     return bool(np.array_equal(wanted, got))
@@ -117,7 +118,7 @@ def tolerance_for(recorded: NDArray[Any], variants: list[NDArray[Any]]) -> float
     Integers, booleans and strings: 0. Returns inf when a variant differs in kind (NaN for a number).
     """
     if recorded.dtype.kind != "f":
-        same = all(_equal(recorded, variant) for variant in variants)
+        same = all(is_same(recorded, variant) for variant in variants)
         return 0.0 if same else math.inf
     spread = max((furthest(recorded, variant) for variant in variants), default=0.0)
     if math.isinf(spread):

@@ -21,6 +21,7 @@ from sealift.check.golden import (
     GoldenSet,
     encode_set,
     furthest,
+    is_same,
     tensor_of,
     tolerance_for,
 )
@@ -152,12 +153,13 @@ def _first_that_runs(model: ServedModel, session: Session, seed: int) -> tuple[A
 def _outputs(model: ServedModel, inputs: Arrays, sessions: _Sessions) -> tuple[tuple[GoldenOutput, ...], str]:
     """The outputs worth comparing with their tolerances, and why rows may not share a run ('': they may)."""
     recorded = sessions.one.run(inputs)
-    again = [sessions.one.run(inputs), *(session.run(inputs) for session in sessions.several)]
+    repeated = sessions.one.run(inputs)
+    threaded = [session.run(inputs) for session in sessions.several]
     batched, batch_reason = _batched(model, inputs, recorded, sessions.one)
     kept = []
     for name, value in recorded.items():
-        tolerance = tolerance_for(value, [run[name] for run in [*again, *batched]])
-        if not math.isinf(tolerance):
+        tolerance = tolerance_for(value, [run[name] for run in [*threaded, *batched]])
+        if is_same(value, repeated[name]) and not math.isinf(tolerance):
             kept.append(GoldenOutput(tensor=tensor_of(name, value), tolerance=tolerance))
     return tuple(kept), batch_reason
 

@@ -8,7 +8,7 @@ from pathlib import Path
 
 from sealift.cli.options import add_common
 from sealift.cli.pack import add_wheel_sources, wheel_cache
-from sealift.cli.screen import print_result
+from sealift.cli.screen import print_result, progress_of
 from sealift.collect.lock import collect_wheels, write_lock
 from sealift.collect.pip_download import CollectOptions
 from sealift.project.file import load_project
@@ -35,12 +35,13 @@ def run(args: argparse.Namespace) -> int:
     """Run `lock`."""
     project = load_project(args.project)
     target = target_for(project.target, read_host(), own_python())
-    with tempfile.TemporaryDirectory(prefix="sealift-lock-") as workspace:
+    with tempfile.TemporaryDirectory(prefix="sealift-lock-") as workspace, progress_of(args) as progress:
         options = CollectOptions(
             folder=Path(workspace),
             cache=wheel_cache(),
             find_links=tuple(args.find_links),
             no_index=args.no_index,
+            progress=progress,
         )
         collected = collect_wheels(project.python, target, options)
     path = project.root / LOCK

@@ -82,11 +82,10 @@ class _Signing:
 
 def run(args: argparse.Namespace) -> int:
     """Run `pack`."""
-    progress = progress_of(args)
     project = load_project(args.project)
     signing = _signing(args)
     target = target_for(project.target, read_host(), own_python())
-    with tempfile.TemporaryDirectory(prefix="sealift-pack-") as workspace:
+    with tempfile.TemporaryDirectory(prefix="sealift-pack-") as workspace, progress_of(args) as progress:
         packed, notes = _pack(args, project, signing, target, Path(workspace), progress)
     print_result(args, _result(packed, notes), _text(packed, notes))
     return 0
@@ -105,8 +104,7 @@ def _pack(
     (tree / "application").mkdir(parents=True)
     progress.start("read the models")
     models, notes = write_application(project, tree / "application")
-    progress.start("collect wheels")
-    collected = collect_wheels(project.python, target, _collect_options(args, workspace))
+    collected = collect_wheels(project.python, target, _collect_options(args, workspace, progress))
     target = _narrowed(target, project, collected)
     left_out = write_layers(collected, tree, interpreter.path, progress)
     progress.start("record golden inputs")
@@ -174,12 +172,13 @@ def _narrowed(target: Target, project: Project, collected: Collected) -> Target:
     return target if stated else replace(target, glibc=collected.glibc)
 
 
-def _collect_options(args: argparse.Namespace, workspace: Path) -> CollectOptions:
+def _collect_options(args: argparse.Namespace, workspace: Path, progress: Progress) -> CollectOptions:
     return CollectOptions(
         folder=workspace / "wheels",
         cache=wheel_cache(),
         find_links=tuple(args.find_links),
         no_index=args.no_index,
+        progress=progress,
     )
 
 

@@ -6,7 +6,8 @@ import argparse
 import json
 import os
 import sys
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from typing import Any, Final, TextIO
 
 from sealift.events import Progress, Silent
@@ -15,11 +16,17 @@ JSON_SCHEMA: Final = 1
 _WIDTH: Final = 28
 
 
-def progress_of(args: argparse.Namespace) -> Progress:
-    """Bars on a terminal, one line a step elsewhere, nothing when quiet."""
+@contextmanager
+def progress_of(args: argparse.Namespace) -> Iterator[Progress]:
+    """Bars on a terminal, one line a step elsewhere, nothing when quiet; leaves a whole line behind."""
     if args.quiet or args.json:
-        return Silent()
-    return Bars(sys.stderr)
+        yield Silent()
+        return
+    bars = Bars(sys.stderr)
+    try:
+        yield bars
+    finally:
+        bars.finish()
 
 
 class Bars:

@@ -32,7 +32,9 @@ def configure(parser: argparse.ArgumentParser) -> None:
         "  sealift serve ./fraud                  the project in that folder, while you edit it\n"
         "  curl -s localhost:8000/predict -d '{\"amount\": 12.5}'",
     )
-    parser.add_argument("target", metavar="NAME|DIR", help="an installed release, or the path of a project folder")
+    parser.add_argument(
+        "target", metavar="NAME|DIR", help="an installed release, or the path of a project folder"
+    )
     parser.add_argument("--host", default=os.environ.get("SEALIFT_HOST", DEFAULT_HOST))
     parser.add_argument("--port", type=int, default=int(os.environ.get("SEALIFT_PORT", DEFAULT_PORT)))
     parser.add_argument("--drain-s", type=float, default=30.0, help="seconds to finish what is in flight")

@@ -28,11 +28,7 @@ def fetch_pins(
     Raises: as `pip_download.download`; no Conflict, for dependencies are not looked at.
     """
     folder.mkdir(parents=True)
-    missing = []
-    for done, pin in enumerate(pins):
-        options.progress(f"{pin.name} {pin.version}", done, len(pins))
-        if not _from_cache(pin, options.cache, folder):
-            missing.append(pin)
+    missing = [pin for pin in pins if not _from_cache(pin, options.cache, folder)]
     if missing:
         lines = [*pip_options, *(pin.line() for pin in missing)]
         request = Request(lines, dependencies=False)
@@ -40,7 +36,6 @@ def fetch_pins(
             _into_cache(wheel, options.cache)
             wheel.rename(folder / wheel.name)
         (folder / "downloaded").rmdir()
-    options.progress("locked wheels are here", len(pins), len(pins))
     return tuple(sorted(folder.glob("*.whl")))
 
 

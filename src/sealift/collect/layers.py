@@ -7,8 +7,12 @@ from pathlib import Path
 from sealift.collect.box_side import copy_box_side
 from sealift.collect.bytecode import compile_tree
 from sealift.collect.lock import Collected
-from sealift.collect.unpack import unpack_wheels
+from sealift.collect.unpack import Unpacked, layer_clashes, unpack_wheels
+from sealift.collect.wheel import LockedWheel
+from sealift.errors import UsageError
 from sealift.events import Progress
+
+SHOWN_SKIPPED = 3
 
 
 def write_layers(collected: Collected, tree: Path, interpreter: Path, progress: Progress) -> tuple[str, ...]:
@@ -16,17 +20,31 @@ def write_layers(collected: Collected, tree: Path, interpreter: Path, progress: 
 
     Args:
         interpreter: the target's, to compile with.
-    Returns: sentences for people about what was left out.
-    Raises: UsageError: wheels that collide or are unsafe. HostError: the interpreter does not run.
+    Returns: sentences for people about what was left out or does not compile.
+    Raises: UsageError: wheels that collide, hide each other or are unsafe. HostError: the interpreter
+        does not run.
     """
-    notes: list[str] = []
-    parts = (("runtime", collected.runtime), ("dependencies", collected.dependencies))
-    for layer, wheels in parts:
-        (tree / layer).mkdir(parents=True)
-        progress.start(f"unpack {layer}")
-        notes += unpack_wheels([wheel.path for wheel in wheels], tree / layer).notes
+    runtime = _unpack(collected.runtime, tree / "runtime", progress)
+    dependencies = _unpack(collected.dependencies, tree / "dependencies", progress)
+    clashes = layer_clashes(runtime, dependencies)
+    if clashes:
+        raise UsageError(
+            "The application's packages would be hidden by those of sealift's box side",
+            problems=clashes,
+            next_step="leave them out of the project's requirements",
+        )
     copy_box_side(tree / "runtime")
-    for layer, _ in parts:
+    notes = [*runtime.notes, *dependencies.notes]
+    for layer in ("runtime", "dependencies"):
         progress.start(f"compile {layer}")
-        compile_tree(tree / layer, interpreter)
+        skipped = compile_tree(tree / layer, interpreter).skipped
+        if skipped:
+            names = ", ".join(name for name, _ in skipped[:SHOWN_SKIPPED])
+            notes.append(f"{layer}: {len(skipped)} file(s) are no Python for this interpreter: {names}")
     return tuple(notes)
+
+
+def _unpack(wheels: tuple[LockedWheel, ...], folder: Path, progress: Progress) -> Unpacked:
+    folder.mkdir(parents=True)
+    progress.start(f"unpack {folder.name}")
+    return unpack_wheels([wheel.path for wheel in wheels], folder)

@@ -7,12 +7,12 @@ import re
 import subprocess
 import sys
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
-from sealift.collect.progress import Progress, silent
 from sealift.collect.tags import abi_of, platforms_of
 from sealift.errors import DigestMismatch, NoSpace, SealiftError, UsageError
+from sealift.events import Progress, Silent
 from sealift.target.target import Target
 
 
@@ -29,7 +29,7 @@ class CollectOptions:
     find_links: tuple[str, ...] = ()
     no_index: bool = False
     index_arguments: tuple[str, ...] = ()
-    progress: Progress = silent
+    progress: Progress = field(default_factory=Silent)
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,6 +68,7 @@ def download(request: Request, target: Target, options: CollectOptions, folder: 
     arguments = ["download", "--no-input", "--progress-bar", "off", "--only-binary", ":all:"]
     arguments += ["--dest", str(folder), "-r", str(wanted), "-c", str(bounds)]
     arguments += [] if request.dependencies else ["--no-deps"]
+    options.progress.start("resolve and download" if request.dependencies else "download locked wheels")
     code, output = _run(
         [*arguments, *_target_arguments(target), *_index_arguments(options)], options.progress
     )
@@ -91,7 +92,7 @@ def _index_arguments(options: CollectOptions) -> list[str]:
 
 
 def _run(arguments: Sequence[str], progress: Progress) -> tuple[int, list[str]]:
-    """Run pip and report each package it takes up. Returns: its exit code, and all it said."""
+    """Run pip; each package it takes up is one advance. Returns: its exit code, and all it said."""
     command = [sys.executable, "-m", "pip", "--disable-pip-version-check", *arguments]
     environment = os.environ | {"PYTHONUNBUFFERED": "1", "PYTHONIOENCODING": "utf-8", "NO_COLOR": "1"}
     output: list[str] = []
@@ -106,10 +107,8 @@ def _run(arguments: Sequence[str], progress: Progress) -> tuple[int, list[str]]:
         assert pip.stdout is not None  # noqa: S101  asked for two lines above
         for line in pip.stdout:
             output.append(line.rstrip())
-            if match := re.match(
-                r"\s*(Collecting|Downloading|Processing|Using cached) (\S+)( \(.*\))?", line
-            ):
-                progress(f"{match[1].lower()} {match[2].rpartition('/')[2]}{match[3] or ''}", 0, 0)
+            if line.lstrip().startswith(("Collecting ", "Processing ")):
+                progress.advance()
     return pip.returncode, output
 
 
@@ -181,4 +180,4 @@ def _not_found(wanted: str, output: Sequence[str], target: Target, options: Coll
 
 def _has_other_files(name: str, options: CollectOptions) -> bool:
     """Claims that the index knows `name` at all: a source archive, or wheels for other machines."""
-    return _run(["index", "versions", name, *_index_arguments(options)], silent)[0] == 0
+    return _run(["index", "versions", name, *_index_arguments(options)], Silent())[0] == 0

@@ -5,9 +5,8 @@ from __future__ import annotations
 import hashlib
 import itertools
 import re
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
-from types import MappingProxyType
 from typing import Any, Final
 
 import numpy as np
@@ -47,37 +46,26 @@ def example_inputs(
     seed: int,
     rows: int = 1,
     sizes: ExampleSizes | None = None,
-    words: Mapping[str, Sequence[str]] = MappingProxyType({}),
 ) -> Arrays:
     """Plausible values: floats N(0, 1), whole numbers 0 or 1 (0..255 in UINT8 images), booleans, words.
 
     Args:
         seed: each tensor depends on it and on the tensor's name only, not on the order of the inputs.
         rows: size of the batch axis; shorthand for `sizes=ExampleSizes(rows=...)`.
-        words: BYTES input -> the words to draw from (`onnx_graph.Adapted.words`).
     Returns: every input, C-contiguous; axes of one name have one size.
     """
     chosen = sizes or ExampleSizes(rows=rows)
     named = _axis_sizes(signature, chosen)
-    return {
-        spec.name: _values(spec, _shape(spec, named, chosen), seed, words.get(spec.name, _WORDS))
-        for spec in signature.inputs
-    }
+    return {spec.name: _values(spec, _shape(spec, named, chosen), seed) for spec in signature.inputs}
 
 
-def example_candidates(
-    signature: Signature,
-    *,
-    seed: int,
-    rows: int = 1,
-    words: Mapping[str, Sequence[str]] = MappingProxyType({}),
-) -> Iterator[Arrays]:
+def example_candidates(signature: Signature, *, seed: int, rows: int = 1) -> Iterator[Arrays]:
     """Inputs to try in turn, the likeliest first, until the model runs; a few, no shape twice."""
     tried: set[tuple[tuple[int, ...], ...]] = set()
     ranks = _RANKS if any(spec.shape is None for spec in signature.inputs) else _RANKS[:1]
     for rank, (size, image_size) in itertools.product(ranks, _SIZES):
         sizes = ExampleSizes(rows=rows, size=size, image_size=image_size, rank=rank)
-        inputs = example_inputs(signature, seed=seed, sizes=sizes, words=words)
+        inputs = example_inputs(signature, seed=seed, sizes=sizes)
         shapes = tuple(array.shape for array in inputs.values())
         if shapes not in tried:
             tried.add(shapes)
@@ -111,11 +99,11 @@ def _sum_of(name: str, sizes: Mapping[str, int]) -> int | None:
 
 
 def _spatial_positions(axes: tuple[Axis, ...]) -> frozenset[int]:
-    if len(axes) != 4:
-        return frozenset()
-    if axes[1] in _CHANNELS:
-        return frozenset({2, 3})
-    return frozenset({1, 2}) if axes[3] in _CHANNELS else frozenset()
+    for channels, pair in ((1, (2, 3)), (3, (1, 2))):
+        is_image = len(axes) == 4 and axes[channels] in _CHANNELS
+        if is_image and all(isinstance(axes[position], str) for position in pair):
+            return frozenset(pair)
+    return frozenset()
 
 
 def _shape(spec: TensorSpec, named: Mapping[str, int], chosen: ExampleSizes) -> tuple[int, ...]:
@@ -132,13 +120,14 @@ def _shape(spec: TensorSpec, named: Mapping[str, int], chosen: ExampleSizes) -> 
     return tuple(shape)
 
 
-def _values(spec: TensorSpec, shape: tuple[int, ...], seed: int, words: Sequence[str]) -> NDArray[Any]:
+def _values(spec: TensorSpec, shape: tuple[int, ...], seed: int) -> NDArray[Any]:
     digest = hashlib.sha256(f"{seed}:{spec.name}".encode()).digest()
     generator = np.random.Generator(np.random.PCG64(int.from_bytes(digest[:16], "big")))
     dtype = NUMPY_OF[spec.datatype]
     if dtype.kind == "f":
         return np.asarray(generator.standard_normal(shape)).astype(dtype)
     if dtype.kind == "O":
+        words = spec.words or _WORDS
         texts = np.empty(shape, dtype=np.object_)
         picks = np.asarray(generator.integers(0, len(words), size=shape))
         for position, pick in enumerate(picks.ravel().tolist()):

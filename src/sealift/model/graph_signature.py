@@ -6,11 +6,12 @@ import json
 from collections.abc import Sequence
 from typing import Final
 
+import msgspec
 import onnx
 from google.protobuf.message import DecodeError, EncodeError  # type: ignore[import-untyped]
 from onnx import TensorProto, ValueInfoProto
 
-from sealift.model.graph_trace import Trace
+from sealift.model.graph_trace import Trace, vocabularies
 from sealift.model.signature import Axis, Signature, TensorSpec
 
 DATATYPE_OF: Final[dict[int, str]] = {
@@ -29,6 +30,9 @@ RAW_SCORES_KEY: Final = "sealift.probabilities."
 _INFERENCE_WEIGHT_LIMIT: Final = 4096
 """Elements; larger weights never are shapes, and are left out of shape inference to save memory."""
 
+_WORDS: Final = 64
+"""Words of a string input that a signature records."""
+
 Shape = tuple[Axis, ...] | None
 
 
@@ -43,7 +47,11 @@ def signature_of(model: onnx.ModelProto) -> Signature:
     """Read the signature of a model whose inputs and outputs are all tensors of protocol datatypes."""
     trace = Trace(model.graph)
     metadata = {entry.key: entry.value for entry in model.metadata_props}
-    inputs = tuple(_spec(value, declared_shape(value)) for value in real_inputs(model.graph))
+    words = vocabularies(model.graph)
+    inputs = tuple(
+        msgspec.structs.replace(_spec(value, declared_shape(value)), words=words.get(value.name, ())[:_WORDS])
+        for value in real_inputs(model.graph)
+    )
     shapes = _output_shapes(model, inputs)
     outputs = tuple(
         _spec(value, shapes[value.name], _labels(value.name, trace, metadata)) for value in model.graph.output

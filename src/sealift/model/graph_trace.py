@@ -113,7 +113,7 @@ def class_labels(node: onnx.NodeProto) -> tuple[str, ...]:
 
 
 def vocabularies(graph: onnx.GraphProto) -> dict[str, tuple[str, ...]]:
-    """Input name -> the words that encoders behind it know (`cats_strings`, `keys_strings`), sorted.
+    """String input -> the words that encoders behind it know (`cats_strings`, `keys_strings`), sorted.
 
     An encoder may refuse every other word, so examples for such an input must come from here.
     """
@@ -128,7 +128,11 @@ def vocabularies(graph: onnx.GraphProto) -> dict[str, tuple[str, ...]]:
                     found[name] |= words
         if node.op_type in _SAME_VALUES or node.op_type == "Concat":
             origins.update((name, sources) for name in node.output)
-    return {name: tuple(sorted(words)) for name, words in found.items() if words}
+    return {
+        value.name: tuple(sorted(found[value.name]))
+        for value in graph.input
+        if found[value.name] and value.type.tensor_type.elem_type == onnx.TensorProto.STRING
+    }
 
 
 def _classifier_probabilities(node: onnx.NodeProto) -> bool:

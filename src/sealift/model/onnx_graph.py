@@ -7,7 +7,6 @@ data is never read into memory.
 from __future__ import annotations
 
 import shutil
-from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
@@ -19,7 +18,6 @@ from sealift.model.graph_edges import cast_edges, edge_problems, remove_zipmaps
 from sealift.model.graph_file import PROTOBUF_LIMIT, read_model
 from sealift.model.graph_signature import signature_of
 from sealift.model.graph_tensors import external_files
-from sealift.model.graph_trace import vocabularies
 from sealift.model.signature import Signature
 
 MODEL_NAME: Final = "model.onnx"
@@ -31,14 +29,12 @@ class Adapted:
 
     `path` is `model.onnx` in the destination; `files` are it and its external data, all inside the
     destination; `notes` are sentences for people about what was changed (empty: copied byte for byte).
-    `words`: input name -> the only words its encoders know, for `examples.example_candidates`.
     """
 
     path: Path
     files: tuple[Path, ...]
     signature: Signature
     notes: tuple[str, ...]
-    words: Mapping[str, tuple[str, ...]]
 
 
 def read_signature(path: Path) -> Signature:
@@ -93,7 +89,7 @@ def adapt(path: Path, destination: Path) -> Adapted:
         (destination / name).parent.mkdir(parents=True, exist_ok=True)
         shutil.copyfile(path.parent / name, destination / name)
     files = (target, *(destination / name for name in names))
-    return Adapted(target, files, signature_of(model), tuple(notes), vocabularies(model.graph))
+    return Adapted(target, files, signature_of(model), tuple(notes))
 
 
 def _change(path: Path, model: onnx.ModelProto) -> list[str]:

@@ -14,12 +14,14 @@ class TensorSpec(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_field
     `datatype` is an Open Inference Protocol name (`FP32`, `BYTES`, ...).
     `shape` is None where the graph leaves even the rank open; `()` is a scalar.
     `labels` names the columns of the last axis, where the model itself carries class labels.
+    `words` are strings that the encoders behind a BYTES input know (some refuse every other); at most 64.
     """
 
     name: str
     datatype: str
     shape: tuple[Axis, ...] | None
     labels: tuple[str, ...] = ()
+    words: tuple[str, ...] = ()
 
 
 class Signature(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):

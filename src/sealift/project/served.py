@@ -6,8 +6,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from sealift.errors import ModelError, ProjectError, SealiftError
-from sealift.model.onnx_graph import adapt, model_size
 from sealift.model.agreement import check_declaration
+from sealift.model.onnx_graph import adapt, model_size
 from sealift.model.service import ServedModel
 from sealift.project.project import ModelEntry, Project
 

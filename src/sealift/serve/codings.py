@@ -5,6 +5,7 @@ Source: RFC 9110 8.4.1 (deflate is the zlib format), 12.5.3.
 
 from __future__ import annotations
 
+import re
 import zlib
 from typing import Final
 
@@ -13,6 +14,7 @@ from sealift.serve.http.message import Reply
 
 _WINDOW_BITS: Final = {b"gzip": 31, b"x-gzip": 31, b"deflate": 15}
 _WORTH_IT: Final = 1024
+_REFUSED: Final = re.compile(rb";\s*q=0(\.0*)?\s*$").search
 
 
 def decoded(body: bytes, coding: bytes | None, limit_bytes: int) -> bytes:
@@ -64,8 +66,7 @@ def encoded(reply: Reply, accepted: bytes | None) -> Reply:
 def _choose(accepted: bytes) -> bytes | None:
     """The first of gzip and deflate that the client names and does not weigh 0."""
     for choice in accepted.lower().split(b","):
-        name, _, weight = choice.partition(b";")
-        refused = weight.replace(b" ", b"").removeprefix(b"q=").rstrip(b"0") in (b"", b".") and bool(weight)
-        if name.strip() in (b"gzip", b"deflate") and not refused:
-            return name.strip()
+        name = choice.partition(b";")[0].strip()
+        if name in (b"gzip", b"deflate") and not _REFUSED(choice):
+            return name
     return None

@@ -62,7 +62,7 @@ class Connections:
         Args:
             now: `time.perf_counter()`.
         """
-        if len(self._open) == 1:
+        if len(self._open) == 1 and not self._outbox:
             transport.write(data)
             return
         if not self._outbox:

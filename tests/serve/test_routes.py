@@ -1,0 +1,177 @@
+"""Paths, methods, health, metrics and the OpenAPI document."""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from tests.serve.nets import colours, fraud, served, service
+from tests.serve.running import Serving
+
+from sealift.serve.http.limits import HttpLimits
+from sealift.serve.openapi import openapi
+from sealift.serve.worker import WorkerOptions
+
+ROW = {"amount": 120, "age": 33, "country": "FR"}
+
+
+@pytest.fixture
+def serving(tmp_path: Path) -> Iterator[Serving]:
+    serving = Serving(
+        service(fraud(tmp_path)), WorkerOptions(http=HttpLimits(body_bytes=5000), drain_s=5, grace_s=0)
+    )
+    yield serving
+    assert serving.stop() == 0
+    assert serving.thread.reported == []
+
+
+def test_the_only_model_needs_no_name(serving: Serving) -> None:
+    assert serving.post("/predict", ROW).json() == serving.post("/predict/fraud", ROW).json()
+
+
+def test_health_names_the_release(serving: Serving) -> None:
+    answer = serving.ask("GET", "/healthz")
+    assert (answer.status, answer.json()) == (200, {"status": "ready", "release": "fraud@1.2.0"})
+    assert answer.headers["x-sealift-release"] == "fraud@1.2.0"
+
+
+def test_the_index_says_where_things_are(serving: Serving) -> None:
+    assert serving.ask("GET", "/").json()["models"] == {"fraud": "/predict/fraud"}
+
+
+@pytest.mark.parametrize(
+    ("path", "near"),
+    [
+        ("/predct", "/predict"),
+        ("/predict/", "/predict"),
+        ("/v1/models/fraud/infer", "/v2/models/fraud/infer"),
+        ("/health", "/healthz"),
+        ("/predict/froud", "/predict/fraud"),
+    ],
+)
+def test_a_wrong_path_is_told_the_near_one(serving: Serving, path: str, near: str) -> None:
+    answer = serving.ask("GET", path)
+    assert (answer.status, answer.json()["code"]) == (404, "not_found")
+    assert answer.json()["error"] == f"no such path: {path}; did you mean {near}?"
+
+
+def test_a_path_far_from_all_is_told_the_models(serving: Serving) -> None:
+    assert "this release serves fraud" in serving.ask("GET", "/wp-login.php").json()["error"]
+
+
+def test_a_wrong_method_is_told_the_right_ones(serving: Serving) -> None:
+    answer = serving.ask("GET", "/predict")
+    assert (answer.status, answer.headers["allow"]) == (405, "POST")
+    answer = serving.ask("DELETE", "/healthz")
+    assert (answer.status, answer.headers["allow"]) == (405, "GET, HEAD")
+
+
+def test_percent_encoded_paths_mean_the_same(serving: Serving) -> None:
+    assert serving.ask("GET", "/v2/models/%66raud").status == 200
+
+
+def test_a_model_name_that_needs_quoting_is_found(tmp_path: Path) -> None:
+    serving = Serving(service(served("tüv 3", fraud(tmp_path).path)))
+    try:
+        assert serving.ask("GET", "/v2/models/t%C3%BCv%203").json()["name"] == "tüv 3"
+        assert serving.ask("GET", "/v2/models/t%c3%bcv%203").status == 200
+    finally:
+        serving.stop()
+
+
+def test_head_is_get_without_the_body(serving: Serving) -> None:
+    answer = serving.ask("HEAD", "/healthz")
+    assert (answer.status, answer.body) == (200, b"")
+    assert int(answer.headers["content-length"]) == len(serving.ask("GET", "/healthz").body)
+
+
+def test_a_body_that_grows_too_large_by_decompression_is_413(serving: Serving) -> None:
+    import gzip
+
+    body = gzip.compress(b" " * 1_000_000)
+    assert len(body) < 5000
+    answer = serving.ask("POST", "/predict", body, {"Content-Encoding": "gzip"})
+    assert (answer.status, answer.json()["code"]) == (413, "too_large")
+
+
+def samples(serving: Serving) -> dict[str, float]:
+    """Metric lines by name and labels."""
+    lines = serving.ask("GET", "/metrics").body.decode().splitlines()
+    return {
+        key: float(value)
+        for key, value in (line.rsplit(" ", 1) for line in lines if not line.startswith("#"))
+    }
+
+
+def test_metrics_count_what_happened(serving: Serving) -> None:
+    serving.post("/predict", ROW)
+    serving.post("/predict/fraud", {**ROW, "amount": "x"})
+    serving.ask("GET", "/nowhere/" + "x" * 50)
+    found = samples(serving)
+    assert found['sealift_requests_total{path="/predict/{model}",model="fraud",status="200"}'] == 1
+    assert found['sealift_requests_total{path="/predict/{model}",model="fraud",status="400"}'] == 1
+    assert found['sealift_requests_total{path="other",model="",status="404"}'] == 1
+    assert found['sealift_request_seconds_count{path="/predict/{model}",model="fraud"}'] == 2
+    assert found['sealift_inference_seconds_count{model="fraud"}'] == 1
+    assert found['sealift_release_info{name="fraud",version="1.2.0",identity="sha256:0123"}'] == 1
+    assert found["sealift_requests_in_flight"] == 1  # this very one
+    assert found["sealift_queue_depth"] == 0
+    assert found["sealift_connections"] == 1
+    assert found["sealift_request_bytes_total"] > 50
+    assert found["process_resident_memory_bytes"] > 10_000_000
+
+
+def test_metrics_are_valid_prometheus_text(serving: Serving) -> None:
+    serving.post("/predict", ROW)
+    answer = serving.ask("GET", "/metrics")
+    assert answer.headers["content-type"] == "text/plain; version=0.0.4; charset=utf-8"
+    sample = re.compile(r'[a-z_]+(\{([a-z_]+="([^"\\\n]|\\["\\n])*",?)+\})? [-+0-9.e]+')
+    for line in answer.body.decode().splitlines():
+        assert line.startswith(("# HELP ", "# TYPE ")) or sample.fullmatch(line), line
+
+
+def test_the_openapi_document_describes_fields_and_tensors(tmp_path: Path) -> None:
+    document = openapi(service(fraud(tmp_path), colours(tmp_path)))
+    assert document["openapi"] == "3.1.0"
+    table = document["components"]["schemas"]["fraud.Input"]
+    assert table["required"] == ["amount", "country"]
+    assert table["properties"]["country"] == {"enum": ["DE", "FR"]}
+    assert table["examples"] == [{"amount": 100.0, "age": 0.0, "country": "DE"}]
+    assert "image/*" in document["paths"]["/predict/colours"]["post"]["requestBody"]["content"]
+    assert "x: FP32 [batch, 3]" in document["paths"]["/v2/models/fraud/infer"]["post"]["description"]
+    assert "/predict" not in document["paths"]  # two models: it must be named
+
+
+def test_every_reference_and_path_of_the_openapi_document_exists(serving: Serving) -> None:
+    text = serving.ask("GET", "/openapi.json").body.decode()
+    document = json.loads(text)
+    for name in re.findall(r'"#/components/schemas/([^"]+)"', text):
+        assert name in document["components"]["schemas"]
+    for path, methods in document["paths"].items():
+        for method in methods:
+            assert serving.ask(method.upper(), path).status not in (404, 405), path
+
+
+def test_the_example_of_the_openapi_document_is_accepted(serving: Serving) -> None:
+    document = serving.ask("GET", "/openapi.json").json()
+    example = document["components"]["schemas"]["fraud.Input"]["examples"][0]
+    assert serving.post("/predict", example).status == 200
+
+
+def test_draining_is_not_ready_but_alive(serving: Serving) -> None:
+    with serving.connect() as client:
+        ask = b"GET %b HTTP/1.1\r\nHost: box\r\n\r\n"
+        assert client.send(ask % b"/healthz").answer().status == 200
+        serving.thread.call(lambda: None)
+        with serving.connect() as other:
+            other.send(ask % b"/v2/health/live")
+            assert other.answer().status == 200
+            serving.thread.call(serving.worker.stop)
+            serving.thread.call(lambda: None)
+            answer = other.send(ask % b"/v2/health/ready").answer()
+            assert (answer.status, answer.headers["connection"]) == (503, "close")
+        answer = client.send(ask % b"/healthz").answer()
+        assert (answer.status, answer.json()["status"]) == (503, "draining")

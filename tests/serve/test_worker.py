@@ -1,0 +1,224 @@
+"""The worker as a process: inherited socket, readiness, signals, and no silent death."""
+
+from __future__ import annotations
+
+import http.client
+import os
+import signal
+import socket
+import subprocess
+import sys
+import threading
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from tests.serve.nets import colours, fraud, service
+from tests.serve.running import Client, Serving
+
+from sealift.serve.http.message import Reply
+from sealift.serve.threads import Ticket
+from sealift.serve.worker import WorkerOptions
+
+SCRIPT = """
+import logging, socket, sys
+from pathlib import Path
+from sealift.model.declaration import TensorInput, TensorOutput
+from sealift.model.service import ServedModel, Service
+from sealift.model.signature import Signature, TensorSpec
+from sealift.observe.exposition import render
+from sealift.serve.worker import WorkerOptions, run_worker
+
+logging.basicConfig(level=logging.INFO)
+signature = Signature(
+    inputs=(TensorSpec(name="x", datatype="FP32", shape=("batch", 3)),),
+    outputs=(TensorSpec(name="score", datatype="FP32", shape=("batch", 1)),), batch_axis="batch",
+)
+model = ServedModel("fraud", Path(sys.argv[2]), signature, TensorInput(), TensorOutput())
+listener = socket.socket(fileno=int(sys.argv[1]))
+sys.exit(run_worker(
+    Service("fraud", "1.0", (model,)), listener, WorkerOptions(drain_s=5, grace_s=0.2),
+    render_metrics=render, on_ready=lambda: print("ready", flush=True),
+))
+"""
+
+
+class Process:
+    """A worker process on a socket that the test owns."""
+
+    def __init__(self, model: Path, listener: socket.socket) -> None:
+        self.process = subprocess.Popen(
+            [sys.executable, "-c", SCRIPT, str(listener.fileno()), str(model)],
+            pass_fds=[listener.fileno()],
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+            env={**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)},
+        )
+
+    def wait_ready(self) -> None:
+        assert self.process.stdout is not None
+        assert self.process.stdout.readline() == "ready\n", self.process.communicate()
+
+    def end(self, number: int) -> tuple[int, str]:
+        self.process.send_signal(number)
+        _, errors = self.process.communicate(timeout=20)
+        return self.process.returncode, errors
+
+
+@pytest.fixture
+def listener() -> Iterator[socket.socket]:
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        yield listener
+
+
+def health(listener: socket.socket) -> int:
+    connection = http.client.HTTPConnection(*listener.getsockname(), timeout=10)
+    connection.request("GET", "/healthz")
+    status = connection.getresponse().status
+    connection.close()
+    return status
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+def test_a_signal_drains_and_exits_0(listener: socket.socket, tmp_path: Path, number: int) -> None:
+    worker = Process(fraud(tmp_path).path, listener)
+    worker.wait_ready()
+    with Client(listener.getsockname()) as client:
+        client.send(b"GET /healthz HTTP/1.1\r\nHost: box\r\n\r\n")
+        assert client.answer().status == 200
+        code, errors = worker.end(number)
+        assert client.is_closed()
+    assert code == 0, errors
+    assert "draining: 1 connections" in errors
+
+
+@pytest.mark.slow
+def test_the_next_worker_takes_over_the_same_socket_without_a_lost_connection(
+    listener: socket.socket, tmp_path: Path
+) -> None:
+    model = fraud(tmp_path).path
+    first = Process(model, listener)
+    first.wait_ready()
+    statuses: list[int] = []
+    over = threading.Event()
+
+    def ask() -> None:
+        while not over.is_set():
+            statuses.append(health(listener))
+
+    asking = threading.Thread(target=ask)
+    asking.start()
+    second = Process(model, listener)
+    second.wait_ready()
+    assert first.end(signal.SIGTERM)[0] == 0
+    before = len(statuses)
+    while len(statuses) < before + 20 and asking.is_alive():
+        pass
+    over.set()
+    asking.join()
+    assert second.end(signal.SIGTERM)[0] == 0
+    assert len(statuses) >= before + 20
+    assert set(statuses) <= {200, 503}  # 503: asked for health while draining
+    assert statuses[-1] == 200
+
+
+@pytest.mark.slow
+def test_a_model_that_cannot_be_loaded_ends_the_worker_before_it_is_ready(
+    listener: socket.socket, tmp_path: Path
+) -> None:
+    bad = tmp_path / "bad.onnx"
+    bad.write_bytes(b"not a model")
+    worker = Process(bad, listener)
+    output, errors = worker.process.communicate(timeout=20)
+    assert (worker.process.returncode, output) == (1, "")
+    assert "bad.onnx" in errors
+
+
+def test_a_dead_thread_ends_the_worker_with_an_error(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    serving = Serving(service(colours(tmp_path)), WorkerOptions(drain_s=1, grace_s=0))
+    predictor = serving.predictors["colours"]
+
+    def die(payload: object, ticket: Ticket) -> dict[str, object]:
+        raise KeyboardInterrupt
+
+    predictor.predict = die  # type: ignore[method-assign]
+    with serving.connect() as client:
+        client.send(b"POST /predict HTTP/1.1\r\nHost: box\r\nContent-Length: 1\r\n\r\nx")
+        assert serving.exit_code.result(10) == 1
+        assert client.is_closed()
+    serving.thread.close()
+    assert "a work thread died: KeyboardInterrupt" in caplog.text
+
+
+def test_a_dead_sweeper_ends_the_worker_with_an_error(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    serving = Serving(service(fraud(tmp_path)), WorkerOptions(drain_s=1, grace_s=0))
+
+    class Broken:
+        def expire(self, now: float) -> None:
+            raise ValueError("a bug in the sweeper")
+
+        def abort(self) -> None:
+            return None
+
+    async def open_broken() -> None:
+        import gc
+
+        from sealift.serve.http.connections import Connections
+
+        (connections,) = (one for one in gc.get_objects() if isinstance(one, Connections))
+        connections.opened(Broken())
+
+    serving.thread.run(open_broken())
+    assert serving.exit_code.result(10) == 1
+    serving.thread.close()
+    assert "a bug in the sweeper" in caplog.text
+
+
+def test_a_second_signal_ends_the_drain_at_once(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    serving = Serving(service(fraud(tmp_path)), WorkerOptions(drain_s=60, grace_s=60))
+    with serving.connect() as client:
+        client.send(b"GET /healthz HTTP/1.1\r\nHost: box\r\n\r\n")
+        assert client.answer().status == 200
+        serving.thread.call(serving.worker.stop)
+        serving.thread.call(serving.worker.stop)
+        assert serving.exit_code.result(10) == 0
+        assert client.is_closed()
+    serving.thread.close()
+    assert "1 connections had to be cut off" in caplog.text
+
+
+def test_a_full_queue_is_503_with_retry_after(tmp_path: Path) -> None:
+    options = WorkerOptions(prepare_threads=1, queue_limit=0, drain_s=5, grace_s=0)
+    serving = Serving(service(colours(tmp_path)), options)
+    gate, begun = threading.Event(), threading.Semaphore(0)
+
+    def wait(payload: object, ticket: Ticket) -> dict[str, object]:
+        begun.release()
+        assert gate.wait(10)
+        return {"prediction": 1}
+
+    serving.predictors["colours"].predict = wait  # type: ignore[method-assign]
+    post = b"POST /predict HTTP/1.1\r\nHost: box\r\nContent-Type: image/png\r\nContent-Length: 1\r\n\r\nx"
+    with serving.connect() as one, serving.connect() as two, serving.connect() as three:
+        for client in (one, two):
+            client.send(post)
+            assert begun.acquire(timeout=10)
+        answer = three.send(post).answer()
+        assert (answer.status, answer.json()["code"], answer.headers["retry-after"]) == (
+            503,
+            "queue_full",
+            "1",
+        )
+        gate.set()
+        assert [client.answer().status for client in (one, two)] == [200, 200]
+    assert serving.stop() == 0
+
+
+def test_reply_sizes_add_up() -> None:
+    assert Reply(200, (b"ab", memoryview(b"cde"))).size == 5
