@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import importlib.util
+import os
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Generator
 from pathlib import Path
 from types import ModuleType
 
@@ -22,6 +23,16 @@ def _load(name: str) -> ModuleType:
     sys.modules[name] = module
     spec.loader.exec_module(module)
     return module
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_makereport(item: pytest.Item) -> Generator[None, pytest.TestReport, pytest.TestReport]:
+    """In CI every part is installed, so a skip is a failure (SEALIFT_REQUIRE_ALL, set by .ci/run)."""
+    report = yield
+    if report.skipped and os.environ.get("SEALIFT_REQUIRE_ALL"):
+        report.outcome = "failed"
+        report.longrepr = f"{item.nodeid} was skipped, but CI has every part: {report.longrepr}"
+    return report
 
 
 def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:

@@ -8,8 +8,9 @@ import pytest
 
 from sealift.collect.runtime import BOX_LOCK, PERMITTED, BoxSide
 from sealift.errors import UsageError
+from sealift.target.presets import PRESETS
 from sealift.target.target import PLATFORMS, Target
-from sealift.target.wish import PRESETS, PYTHONS
+from sealift.target.wish import PYTHONS
 
 CONSTRAINTS = Path(__file__).parents[2] / "constraints"
 TARGETS = [

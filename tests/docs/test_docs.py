@@ -97,7 +97,7 @@ def command_lines(fence: Fence) -> Iterator[str]:
 
 def sealift_arguments(line: str) -> Iterator[list[str]]:
     """The argv of every sealift command in a shell line, without redirections, `sudo` and assignments."""
-    lexer = shlex.shlex(line, posix=True, punctuation_chars=True)
+    lexer = shlex.shlex(line.replace("2>&1", ""), posix=True, punctuation_chars=True)
     lexer.whitespace_split = True
     command: list[str] = []
     skip = False
@@ -164,7 +164,8 @@ def test_the_examples_in_a_verbs_own_help_parse(name: str) -> None:
     verb = load_verb(name)
     assert verb is not None
     epilog = parser_of(name, verb).epilog or ""
-    examples = [argv for line in epilog.splitlines() for argv in sealift_arguments(line)]
+    lines = (line.strip().partition("   ")[0] for line in epilog.splitlines())  # what follows is a remark
+    examples = [argv for line in lines for argv in sealift_arguments(line)]
     assert examples
     assert [why for argv in examples if (why := refusal_of(argv))] == []
 
@@ -253,7 +254,7 @@ def test_every_metric_is_documented(root: Path) -> None:
 def test_every_environment_variable_is_documented(root: Path) -> None:
     page = (root / "docs" / "reference" / "settings.md").read_text(encoding="utf-8")
     documented = set(re.findall(r"^\| `([A-Z_]+)` ", page, re.MULTILINE))
-    pattern = re.compile(r'environ(?:ment)?(?:\.get\(|\[)"([A-Z_]+)"')
+    pattern = re.compile(r'environ(?:ment)?(?:\.get\(|\[)"([A-Z_]+)"(?!\] = )')
     used = {name for text in sources(root) for name in pattern.findall(text)}
     tests_only = {"SEALIFT_REQUIRE_ALL"}
     assert used == documented - tests_only

@@ -23,7 +23,7 @@ def test_source_date_epoch_sets_the_time_of_new_content(tmp_path: Path) -> None:
     assert assign(tmp_path / "l.json", "fraud", "aa", 2e9, 0).created == "1970-01-01T00:00:00Z"
 
 
-@pytest.mark.parametrize("damage", [b"", b"{", b'{"fraud": []}'])
+@pytest.mark.parametrize("damage", [b"", b"{", b'{"fraud": []}', b'{"fraud":[1]}', b'{"fraud":7}'])
 def test_a_damaged_ledger_is_refused_and_left_alone(damage: bytes, tmp_path: Path) -> None:
     ledger = tmp_path / "sequences.json"
     ledger.write_bytes(damage)

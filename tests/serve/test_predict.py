@@ -24,7 +24,7 @@ import sys
 import numpy as np
 
 def preprocess(data):
-    if data == b"crash": raise ValueError("secret of the handler")
+    if data == b"crash": raise RuntimeError("secret of the handler")
     if data == b"exit": sys.exit(3)
     return {"x": np.frombuffer(data, np.uint8)[None, :3].astype(np.float32)}
 

@@ -58,6 +58,10 @@ def inputs(binary: bool) -> list[triton.InferInput]:
     return found
 
 
+def zeros() -> triton.InferInput:
+    return triton.InferInput("x", [1, 3], "FP32").set_data_from_numpy(np.zeros((1, 3), np.float32))
+
+
 def as_strings(array: NDArray[Any]) -> list[str]:
     return [text.decode() if isinstance(text, bytes) else text for text in array.reshape(-1)]
 
@@ -146,8 +150,7 @@ def test_statistics_count_the_runs(client: triton.InferenceServerClient) -> None
         return found
 
     before = count()
-    tensor = triton.InferInput("x", [1, 3], "FP32").set_data_from_numpy(np.zeros((1, 3), np.float32))
-    client.infer("fraud", [tensor], model_version="1.2.0")
+    client.infer("fraud", [zeros()], model_version="1.2.0")
     assert count() == before + 1
     assert len(client.get_inference_statistics()["model_stats"]) == 3
 
@@ -176,13 +179,12 @@ def test_errors_reach_the_client_with_their_text(client: triton.InferenceServerC
     with pytest.raises(InferenceServerException, match="shared memory is not offered"):
         client.infer("fraud", [shared])
     with pytest.raises(InferenceServerException, match="no state is kept"):
-        client.infer("fraud", [triton.InferInput("x", [1, 3], "FP32")], sequence_id=7)
+        client.infer("fraud", [zeros()], sequence_id=7)
 
 
 def test_a_deadline_that_has_passed_before_the_run_is_504(client: triton.InferenceServerClient) -> None:
-    tensor = triton.InferInput("x", [1, 3], "FP32").set_data_from_numpy(np.zeros((1, 3), np.float32))
     with pytest.raises(InferenceServerException, match="deadline") as caught:
-        client.infer("fraud", [tensor], timeout=1)
+        client.infer("fraud", [zeros()], timeout=1)
     assert caught.value.status() == "504"
 
 

@@ -17,6 +17,7 @@ from tests.serve.nets import colours, fraud, service
 from tests.serve.running import Client, Serving
 
 from sealift.serve.http.message import Reply
+from sealift.serve.http.server import HttpServer
 from sealift.serve.threads import Ticket
 from sealift.serve.worker import WorkerOptions
 
@@ -139,7 +140,7 @@ def test_a_model_that_cannot_be_loaded_ends_the_worker_before_it_is_ready(
 def test_a_dead_thread_ends_the_worker_with_an_error(
     tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
-    serving = Serving(service(colours(tmp_path)), WorkerOptions(drain_s=1, grace_s=0))
+    serving = Serving(service(colours(tmp_path)), WorkerOptions(drain_s=0.05, grace_s=0))
     predictor = serving.predictors["colours"]
 
     def die(payload: object, ticket: Ticket) -> dict[str, object]:
@@ -155,26 +156,13 @@ def test_a_dead_thread_ends_the_worker_with_an_error(
 
 
 def test_a_dead_sweeper_ends_the_worker_with_an_error(
-    tmp_path: Path, caplog: pytest.LogCaptureFixture
+    tmp_path: Path, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    serving = Serving(service(fraud(tmp_path)), WorkerOptions(drain_s=1, grace_s=0))
+    async def die(_: HttpServer) -> None:
+        raise ValueError("a bug in the sweeper")
 
-    class Broken:
-        def expire(self, now: float) -> None:
-            raise ValueError("a bug in the sweeper")
-
-        def abort(self) -> None:
-            return None
-
-    async def open_broken() -> None:
-        import gc
-
-        from sealift.serve.http.connections import Connections
-
-        (connections,) = (one for one in gc.get_objects() if isinstance(one, Connections))
-        connections.opened(Broken())
-
-    serving.thread.run(open_broken())
+    monkeypatch.setattr(HttpServer, "sweep", die)
+    serving = Serving(service(fraud(tmp_path)))
     assert serving.exit_code.result(10) == 1
     serving.thread.close()
     assert "a bug in the sweeper" in caplog.text

@@ -52,8 +52,9 @@ def run(args: argparse.Namespace) -> int:
     """Run `install`."""
     prefix = prefix_of(args)
     bundle, offered = open_for_install(args.bundle, args.trust, prefix)
+    box = _box(prefix, bundle)
     with exclusive(prefix, "install"), progress_of(args) as progress:
-        report = install(bundle, _box(prefix, bundle), progress)
+        report = install(bundle, box, progress)
         pinned = pin(prefix, offered)
     fingerprint = bundle.root.fingerprint if pinned else None
     print_result(args, _result(report, fingerprint), _text(report, prefix, fingerprint))

@@ -35,8 +35,10 @@ def configure(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "target", metavar="NAME|DIR", help="an installed release, or the path of a project folder"
     )
-    parser.add_argument("--host", default=os.environ.get("SEALIFT_HOST", DEFAULT_HOST))
-    parser.add_argument("--port", type=int, default=int(os.environ.get("SEALIFT_PORT", DEFAULT_PORT)))
+    parser.add_argument("--host", metavar="H", help=f"default: $SEALIFT_HOST, else {DEFAULT_HOST}")
+    parser.add_argument(
+        "--port", metavar="N", help=f"default: $SEALIFT_PORT, else {DEFAULT_PORT}; 0: any free one"
+    )
     parser.add_argument("--drain-s", type=float, default=30.0, help="seconds to finish what is in flight")
     add_prefix(parser)
 
@@ -49,6 +51,8 @@ def run(args: argparse.Namespace) -> int:
         format="%(asctime)s %(levelname)s %(name)s: %(message)s",
     )
     prefix = prefix_of(args)
+    args.host = args.host or os.environ.get("SEALIFT_HOST") or DEFAULT_HOST
+    args.port = _port(args.port or os.environ.get("SEALIFT_PORT") or str(DEFAULT_PORT))
     if _is_project(args.target, prefix):
         return _serve_project(args, Path(args.target))
     name = choose_service(prefix, args.target)
@@ -132,6 +136,12 @@ async def _run(
 
 def _common(args: argparse.Namespace) -> list[str]:
     return [f"--supervisor={os.getpid()}", f"--drain-s={args.drain_s}"]
+
+
+def _port(text: str) -> int:
+    if text.isascii() and text.isdigit() and int(text) < 65536:
+        return int(text)
+    raise UsageError(f"port {text!r}: expected a number from 0 to 65535")
 
 
 def _is_loopback(host: str) -> bool:

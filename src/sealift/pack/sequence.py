@@ -49,9 +49,17 @@ def _read(ledger: Path) -> dict[str, Any]:
     if not ledger.exists():
         return {}
     try:
-        return canonical.decode(ledger.read_bytes(), str(ledger))
+        known = canonical.decode(ledger.read_bytes(), str(ledger))
     except MalformedBundle as error:
         raise UsageError(f"the sequence ledger is damaged: {error.message}") from error
+    if not all(_is_list_of_entries(entries) for entries in known.values()):
+        raise UsageError(f"the sequence ledger is damaged: {ledger} holds something else than entries")
+    return known
+
+
+def _is_list_of_entries(value: object) -> bool:
+    keys = {"content", "created", "seq"}
+    return isinstance(value, list) and all(isinstance(item, dict) and set(item) == keys for item in value)
 
 
 @contextmanager

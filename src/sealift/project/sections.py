@@ -9,10 +9,10 @@ from typing import Final
 
 from sealift.project.folder import Unfit
 from sealift.project.keys import SECTION_KEYS
-from sealift.project.presets import PRESETS
 from sealift.project.project import Limits, Optimize, PythonSources, Slo, TargetWish
 from sealift.project.section import POSITIVE, Form, Range, Section
 from sealift.project.words import quoted, shown
+from sealift.target.presets import PRESETS
 
 NAME: Final = Form(
     re.compile(r"[a-z0-9][a-z0-9._-]{0,63}"),
@@ -47,7 +47,7 @@ def read_name_and_version(document: Section) -> tuple[str, str]:
 
 
 def read_target(document: Section) -> TargetWish:
-    """`[target]`; a preset fills in the C library and the platform."""
+    """`[target]`; a preset fills in the C library."""
     section = document.child("target")
     section.allow_only(SECTION_KEYS["target"])
     wish = TargetWish(
@@ -68,11 +68,11 @@ def read_target(document: Section) -> TargetWish:
 def _with_preset(section: Section, wish: TargetWish) -> TargetWish:
     if wish.preset is None:
         return wish
-    preset = PRESETS[wish.preset]
-    if wish.glibc not in (None, preset.glibc):
-        text = f"expected {quoted(preset.glibc)}, which preset {quoted(wish.preset)} stands for"
+    glibc = PRESETS[wish.preset]
+    if wish.glibc not in (None, glibc):
+        text = f"expected {quoted(glibc)}, which preset {quoted(wish.preset)} stands for"
         section.refuse("glibc", f"{text}, got {shown(wish.glibc)}; leave one of the two out")
-    return replace(wish, platform=wish.platform or preset.platform, glibc=preset.glibc)
+    return replace(wish, glibc=glibc)
 
 
 def read_python(document: Section) -> PythonSources:

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from sealift import canonical
-from sealift.errors import StoreError
+from sealift.errors import MalformedBundle, StoreError
 
 
 def write_file(path: Path, data: bytes, mode: int = 0o644) -> None:
@@ -37,7 +37,14 @@ def write_document(path: Path, value: dict[str, Any]) -> None:
 def read_document(path: Path) -> dict[str, Any]:
     """A canonical JSON document. Raises: StoreError: missing, unreadable or damaged."""
     with storing(path):
-        return canonical.decode(path.read_bytes(), str(path))
+        data = path.read_bytes()
+    try:
+        return canonical.decode(data, str(path))
+    except MalformedBundle as error:
+        raise StoreError(
+            f"{error.message} (damaged on this box, or not written by sealift)",
+            next_step="install the bundle again",
+        ) from error
 
 
 def point_link(link: Path, target: Path) -> None:

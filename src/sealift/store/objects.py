@@ -88,9 +88,7 @@ def require_space(prefix: Prefix, needed_bytes: int, needed_inodes: int) -> None
     free = facts.f_bavail * facts.f_frsize
     problems = []
     if free < needed_bytes + _FREE_MARGIN:
-        problems.append(
-            f"needs {(needed_bytes + _FREE_MARGIN) / 1e6:.0f} MB, {free / 1e6:.0f} MB are free"
-        )
+        problems.append(f"needs {(needed_bytes + _FREE_MARGIN) / 1e6:.0f} MB, {free / 1e6:.0f} MB are free")
     if facts.f_files and facts.f_favail < needed_inodes:
         problems.append(f"needs {needed_inodes} inodes, {facts.f_favail} are free")
     if problems:

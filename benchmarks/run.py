@@ -1,0 +1,26 @@
+"""Every benchmark in turn: ratios side by side in one run, on this machine (docs quote medians with it)."""
+
+from __future__ import annotations
+
+import platform
+import subprocess
+import sys
+from pathlib import Path
+
+HERE = Path(__file__).parent
+
+
+def main() -> int:
+    """Run `benchmarks/*.py` but this file; returns the number of those that failed."""
+    cpu = next((line for line in Path("/proc/cpuinfo").read_text().splitlines() if "model name" in line), "?")
+    print(f"{platform.platform()}, Python {platform.python_version()}, {cpu.partition(':')[2].strip()}")
+    failed = 0
+    for path in sorted(HERE.glob("*.py")):
+        if path.name != Path(__file__).name:
+            print(f"\n== {path.stem}: {(path.read_text().splitlines() or [''])[0].strip(chr(34))}", flush=True)
+            failed += subprocess.run([sys.executable, str(path)], check=False).returncode != 0
+    return failed
+
+
+if __name__ == "__main__":
+    sys.exit(main())
