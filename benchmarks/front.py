@@ -16,6 +16,7 @@ import sys
 import tempfile
 import time
 from collections.abc import Callable
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -33,7 +34,7 @@ def make_model(path: Path) -> None:
     draw = np.random.default_rng(7)
     sizes = (FIELDS, 64, 32, 2)
     constants, nodes, name = [], [], "input"
-    for number, shape in enumerate(zip(sizes, sizes[1:], strict=False)):
+    for number, shape in enumerate(pairwise(sizes)):
         constants.append(
             numpy_helper.from_array(draw.standard_normal(shape).astype(np.float32), f"w{number}")
         )

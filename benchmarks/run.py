@@ -17,7 +17,9 @@ def main() -> int:
     failed = 0
     for path in sorted(HERE.glob("*.py")):
         if path.name != Path(__file__).name:
-            print(f"\n== {path.stem}: {(path.read_text().splitlines() or [''])[0].strip(chr(34))}", flush=True)
+            print(
+                f"\n== {path.stem}: {(path.read_text().splitlines() or [''])[0].strip(chr(34))}", flush=True
+            )
             failed += subprocess.run([sys.executable, str(path)], check=False).returncode != 0
     return failed
 

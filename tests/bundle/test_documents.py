@@ -48,6 +48,7 @@ def test_a_release_reads_back_as_written() -> None:
         ({"version": "1/2"}, "version is '1/2'"),
         ({"seq": -1}, "seq is -1"),
         ({"created": "yesterday"}, "created is 'yesterday'"),
+        ({"created": "\u0662026-11-22T17:00:00Z"}, "created is"),
         ({"total_size": 16}, "total_size is not the sum"),
         ({"target": []}, "target is not an object"),
     ],
@@ -98,7 +99,10 @@ def test_ordinary_paths_are_taken(path: str) -> None:
     assert decode_manifest(encode_manifest(files), "manifest") == files
 
 
-@pytest.mark.parametrize(("one", "two"), [("a/B", "a/b"), ("a", "a/b"), ("ß", "SS")])
+COLLIDING = [("a/B", "a/b"), ("a", "a/b"), ("ß", "SS"), ("A/x", "a/y"), ("\u00e9", "e\u0301")]
+
+
+@pytest.mark.parametrize(("one", "two"), COLLIDING)
 def test_paths_that_collide_on_some_file_system_are_refused(one: str, two: str) -> None:
     files = {one: FileEntry(DIGEST, 1, False), two: FileEntry(DIGEST, 1, False)}
     with pytest.raises(MalformedBundle):

@@ -92,12 +92,13 @@ def test_a_missing_package_names_what_to_install(monkeypatch: pytest.MonkeyPatch
 
 
 def test_every_error_has_the_exit_code_of_its_branch() -> None:
-    branches = {
+    branches: dict[type[errors.SealiftError], range] = {
         errors.UsageError: range(2, 3), errors.BundleError: range(10, 20), errors.TrustError: range(20, 30),
         errors.HostError: range(30, 40), errors.StoreError: range(40, 50),
     }  # fmt: skip
     for branch, codes in branches.items():
-        for kind in (branch, *branch.__subclasses__()):
+        kinds: list[type[errors.SealiftError]] = [branch, *branch.__subclasses__()]
+        for kind in kinds:
             assert kind.exit_code in codes, kind
     assert errors.NotServing.exit_code == 50
     assert errors.NotActivated.exit_code == 60
@@ -183,7 +184,7 @@ def test_keys_are_made_once_and_shown(tmp_path: Path, capsys: Captured) -> None:
     assert run(argv) == 0
     made = json.loads(capsys.readouterr().out)
     assert list(made["release_keys"].values()) == [["fraud*"]]
-    assert keyfile.load(keys / "release" / "key.pem", b"a long enough phrase")
+    keyfile.load(keys / "release" / "key.pem", b"a long enough phrase")
     assert (keys / "root").stat().st_mode & 0o777 == 0o700
     before = tree_hash(keys)
     assert run(argv) == 2

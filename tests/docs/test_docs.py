@@ -237,7 +237,7 @@ def sources(root: Path) -> Iterator[str]:
 def test_every_code_that_a_client_may_get_is_documented(root: Path) -> None:
     page = (root / "docs" / "reference" / "http-api.md").read_text(encoding="utf-8")
     documented = set(re.findall(r"`([a-z_]+)`", page.partition("## Errors")[2].partition("## Metrics")[0]))
-    pattern = re.compile(r'code="([a-z_]+)"|(?:problem|_refuse|_stop)\(\s*\d{3}, "([a-z_]+)"')
+    pattern = re.compile(r'code="([a-z_]+)"|(?:problem|Refusal|_stop)\(\s*\d{3}, "([a-z_]+)"')
     used = {code or other for text in sources(root) for code, other in pattern.findall(text)}
     assert used - documented == set()
     codes = {word for word in documented if "_" in word or word in ("busy", "internal", "abandoned")}

@@ -133,7 +133,7 @@ def test_the_example_of_the_design_is_read_in_full(folder: Path) -> None:
                 handler=folder / "handler.py",
             ),
         ),
-        target=TargetWish(),
+        target=TargetWish(preset="ubuntu-20.04", glibc="2.31", python="3.11", cuda="12.4"),
         python=PythonSources(requirements=folder / "requirements.txt"),
         optimize=Optimize(
             candidates=("fp32", "bf16", "int8-static"),

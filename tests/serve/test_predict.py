@@ -17,7 +17,7 @@ from tests.serve.running import Answer, Serving
 
 from sealift.model.declaration import TextInput
 
-ROW = {"amount": 120, "age": 33, "country": "FR"}
+ROW: dict[str, Any] = {"amount": 120, "age": 33, "country": "FR"}
 
 HANDLER = """
 import sys
@@ -126,7 +126,7 @@ def test_forms_with_one_file_several_files_or_fields(serving: Serving) -> None:
     several = requests.post(url, files=files, timeout=10).json()
     assert [answer["label"] for answer in several] == ["green", "blue"]
     fields = {name: (None, str(value)) for name, value in ROW.items()}
-    table = requests.post(serving.url + "/predict/fraud", files=fields, timeout=10).json()  # type: ignore[arg-type]
+    table = requests.post(serving.url + "/predict/fraud", files=fields, timeout=10).json()
     assert table == serving.post("/predict/fraud", ROW).json()
 
 

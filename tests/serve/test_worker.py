@@ -74,7 +74,8 @@ def listener() -> Iterator[socket.socket]:
 
 
 def health(listener: socket.socket) -> int:
-    connection = http.client.HTTPConnection(*listener.getsockname(), timeout=10)
+    host, port = listener.getsockname()
+    connection = http.client.HTTPConnection(host, port, timeout=10)
     connection.request("GET", "/healthz")
     status = connection.getresponse().status
     connection.close()

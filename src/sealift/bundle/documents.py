@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import unicodedata
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Final
@@ -24,7 +25,7 @@ MAX_PATH_DEPTH: Final = 32
 _DIGEST = re.compile(r"[0-9a-f]{64}")
 _NAME = re.compile(r"[a-z0-9][a-z0-9._-]{0,63}")
 _VERSION = re.compile(r"[0-9A-Za-z][0-9A-Za-z._+-]{0,63}")
-_CREATED = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\dZ")
+_CREATED = re.compile(r"[0-9]{4}-[0-9]{2}-[0-9]{2}T[0-9]{2}:[0-9]{2}:[0-9]{2}Z")
 _FORBIDDEN_IN_PATHS = re.compile(r'[\x00-\x1f\x7f\\<>:"|?*]')
 
 
@@ -192,15 +193,22 @@ def path_problem(path: str) -> str | None:
 
 
 def _refuse_collisions(files: Mapping[str, FileEntry], what: str) -> None:
+    """Two names that some file system takes for one, folders included (clause 3.3)."""
     seen: dict[str, str] = {}
-    folders = {"/".join(path.split("/")[:depth]) for path in files for depth in range(1, path.count("/") + 1)}
     for path in files:
-        folded = path.casefold()
-        if folded in seen:
-            raise MalformedBundle(f"{what}: {path!r} and {seen[folded]!r} differ only in case")
-        seen[folded] = path
-        if path in folders:
-            raise MalformedBundle(f"{what}: {path!r} is a file and a folder")
+        parts = path.split("/")
+        for depth in range(1, len(parts) + 1):
+            name = "/".join(parts[:depth])
+            known = seen.setdefault(_folded(name), name)
+            if known != name:
+                raise MalformedBundle(f"{what}: {name!r} and {known!r} are one name on some file systems")
+            if depth < len(parts) and name in files:
+                raise MalformedBundle(f"{what}: {name!r} is a file and a folder")
+
+
+def _folded(name: str) -> str:
+    # Case folding can undo a normal form, hence twice (Unicode 3.13, D145).
+    return unicodedata.normalize("NFC", unicodedata.normalize("NFC", name).casefold())
 
 
 def encode_transport(identity: str, objects: Mapping[str, int]) -> bytes:

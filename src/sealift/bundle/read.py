@@ -27,7 +27,10 @@ CHUNK = 1 << 20
 
 @dataclass(frozen=True, slots=True)
 class UnverifiedBundle:
-    """Well formed, but nobody vouches yet: to look at, never to install."""
+    """Well formed, but nobody vouches yet: to look at, never to install.
+
+    `transport` is transport.json as it was read once: what is signed is what was parsed.
+    """
 
     source: Source
     release: Release
@@ -35,6 +38,7 @@ class UnverifiedBundle:
     manifests: Mapping[str, Mapping[str, FileEntry]]
     objects: Mapping[str, int]
     signatures: tuple[Signature, ...]
+    transport: bytes
     transport_signatures: tuple[Signature, ...]
     roots: tuple[SignedRoot, ...]
 
@@ -79,7 +83,8 @@ def read_bundle(source: Source) -> UnverifiedBundle:
     """
     raw = source.document(layout.RELEASE)
     release, identity = decode_release(raw), canonical.digest(raw)
-    carries, objects = decode_transport(source.document(layout.TRANSPORT))
+    transport = source.document(layout.TRANSPORT)
+    carries, objects = decode_transport(transport)
     if carries != identity:
         raise MalformedBundle(
             f"transport.json carries {canonical.short(carries)}, release.json is {canonical.short(identity)}"
@@ -95,6 +100,7 @@ def read_bundle(source: Source) -> UnverifiedBundle:
         manifests=manifests,
         objects=objects,
         signatures=_read_signatures(source, parts, layout.RELEASE_SIGNATURES),
+        transport=transport,
         transport_signatures=_read_signatures(source, parts, layout.TRANSPORT_SIGNATURES),
         roots=_read_roots(source, parts),
     )
@@ -109,8 +115,8 @@ def verify(bundle: UnverifiedBundle, root: Root) -> VerifiedBundle:
     signers = release_signers(
         root, bundle.release.product, bundle.signatures, RELEASE_CONTEXT + release_bytes
     )
-    transport = bundle.source.document(layout.TRANSPORT)
-    release_signers(root, bundle.release.product, bundle.transport_signatures, TRANSPORT_CONTEXT + transport)
+    message = TRANSPORT_CONTEXT + bundle.transport
+    release_signers(root, bundle.release.product, bundle.transport_signatures, message)
     return VerifiedBundle(bundle, root, signers)
 
 

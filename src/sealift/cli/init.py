@@ -31,6 +31,6 @@ def run(args: argparse.Namespace) -> int:
     """Run `init`."""
     files = init_project(args.directory, model=args.model, template=args.template, name=args.name)
     shown = "\n".join(f"  {path}" for path in files)
-    text = f"wrote\n{shown}\n  next: sealift serve {args.directory}/   or   sealift pack {args.directory} -o PLACE"
+    text = f"wrote\n{shown}\n  next: sealift serve {args.directory}/   or   sealift keys init keys"
     print_result(args, {"files": [str(path) for path in files]}, text)
     return 0

@@ -29,7 +29,7 @@ CONNECTED_ONLY = (
 """What stays on the connected machine: patterns of paths inside the package; `*` spans folders.
 
 These alone may import the packages of the extra `pack` that the box does not have (onnx, pip, installer,
-packaging, cyclonedx, tqdm)."""
+packaging, cyclonedx)."""
 PACKAGE = Path(sealift.__file__).resolve().parent
 BOOT = "boot.py"
 

@@ -16,17 +16,21 @@ from typing import Final, cast
 import httptools
 
 from sealift.serve.http.connections import Connections
-from sealift.serve.http.message import Buffer, Outcome, Reply, Request, problem
+from sealift.serve.http.framing import (
+    ONCE,
+    Refusal,
+    body_too_large,
+    check_framing,
+    check_head_size,
+    expects_continue,
+    head_too_large,
+    origin_form,
+)
+from sealift.serve.http.message import Buffer, Outcome, Reply, Request
 from sealift.serve.http.render import CONTINUE
 
 log = logging.getLogger(__name__)
 
-_ONCE: Final = frozenset(
-    (
-        b"host", b"content-length", b"transfer-encoding", b"content-type", b"content-encoding", b"expect",
-        b"inference-header-content-length",
-    )
-)  # fmt: skip
 _ONE_WRITE: Final = 64 * 1024
 _CHUNK_OVERHEAD: Final = 64 * 1024
 _SMALL_BODY: Final = 64 * 1024
@@ -43,10 +47,6 @@ class Reading(Enum):
 
 # An enum's attribute costs ten times a global's on Python 3.11, and these are read a dozen times a request.
 _IDLE, _HEAD, _BODY, _DEAF = Reading.IDLE, Reading.HEAD, Reading.BODY, Reading.DEAF
-
-
-class _Stop(Exception):
-    """Leaves the parser from inside a callback; the connection is already DEAF."""
 
 
 class HttpConnection(asyncio.Protocol):
@@ -70,7 +70,8 @@ class HttpConnection(asyncio.Protocol):
         self._body_size = 0
         self._chunked = False
         self._read_size = 0
-        self._first_read_size = 0
+        self._maybe_more = 0
+        self._between_requests = True
         self._since_start = 0
         self._pipeline: deque[Request] = deque()
         self._active: tuple[Request, asyncio.Future[Reply]] | None = None
@@ -88,7 +89,7 @@ class HttpConnection(asyncio.Protocol):
         """A client connected."""
         self._transport = cast(asyncio.Transport, transport)
         if not self._server.opened(self):
-            self._refuse(503, "too_many_connections", "too many connections; retry later")
+            self._refuse(Refusal(503, "too_many_connections", "too many connections; retry later"))
 
     def connection_lost(self, exc: Exception | None) -> None:  # noqa: ARG002 - the transport calls it
         """Nobody waits any more: queued work is cancelled."""
@@ -123,12 +124,13 @@ class HttpConnection(asyncio.Protocol):
         if self._reading is _DEAF:
             return
         self._read_size = len(data)
+        self._between_requests = self._reading is _IDLE
         self._since_start += len(data)
         self._feed(data)
         if self._reading is _HEAD and self._since_start > self._limits.head_bytes:
-            self._refuse_head()
+            self._refuse(head_too_large(self._limits))
         if self._reading is _BODY and self._chunked and self._since_start > self._most_overhead():
-            self._refuse(400, "bad_request", "chunk extensions or trailers are too long")
+            self._refuse(Refusal(400, "bad_request", "chunk extensions or trailers are too long"))
 
     def _most_overhead(self) -> int:
         """Bytes a chunked body may take: a flood of chunk extensions or trailers never reaches `on_body`."""
@@ -139,14 +141,20 @@ class HttpConnection(asyncio.Protocol):
             self._parser.feed_data(data)
         except httptools.HttpParserUpgrade as upgrade:
             self._continue_without_upgrade(data[upgrade.args[0] :])
+        except httptools.HttpParserCallbackError as error:
+            self._refuse_for(error.__context__ or error)
         except httptools.HttpParserError as error:
-            if self._reading is _DEAF:
-                return
-            if isinstance(error, httptools.HttpParserCallbackError):
-                log.error("the HTTP front failed on a request", exc_info=error.__context__ or error)
-                self._refuse(500, "internal", "internal error; see the log of the server")
-            else:
-                self._refuse(400, "bad_request", f"this is not HTTP/1.1 as RFC 9112 has it: {error}")
+            if self._reading is not _DEAF:
+                text = f"this is not HTTP/1.1 as RFC 9112 has it: {error}"
+                self._refuse(Refusal(400, "bad_request", text))
+
+    def _refuse_for(self, error: BaseException) -> None:
+        """A callback raised: it refused the request, met the end of the connection, or has a bug."""
+        if isinstance(error, Refusal):
+            self._refuse(error)
+        elif self._reading is not _DEAF:
+            log.error("the HTTP front failed on a request", exc_info=error)
+            self._refuse(Refusal(500, "internal", "internal error; see the log of the server"))
 
     # ------------------------------------------------------------------ the parser's calls
 
@@ -155,13 +163,17 @@ class HttpConnection(asyncio.Protocol):
         if self._replaying:
             return
         if self._reading is _DEAF:
-            raise _Stop
+            raise ConnectionAbortedError("a request behind the last one of its connection")
         self._reading = _HEAD
         self._url = b""
         self._headers = {}
         self._repeats = 0
-        self._first_read_size = self._read_size
-        self._since_start = 0
+        # Where in a read a request begins is not told: at its start, or somewhere behind another one.
+        if self._between_requests:
+            self._between_requests = False
+            self._maybe_more, self._since_start = 0, self._read_size
+        else:
+            self._maybe_more, self._since_start = self._read_size, 0
         self._deadline = self._server.clock() + self._limits.head_s
 
     def on_url(self, url: bytes) -> None:
@@ -179,8 +191,8 @@ class HttpConnection(asyncio.Protocol):
             headers[key] = value
             return
         self._repeats += 1
-        if key in _ONCE:
-            self._stop(400, "bad_request", f"{name.decode('latin-1')} is given more than once")
+        if key in ONCE:
+            raise Refusal(400, "bad_request", f"{name.decode('latin-1')} is given more than once")
         if self._repeats <= self._limits.headers:
             headers[key] += b", " + value
 
@@ -190,21 +202,24 @@ class HttpConnection(asyncio.Protocol):
             self._replaying = False
             return
         request = self._request = self._make_request()
-        length = self._check_framing(request)
+        headers, limits = self._headers, self._limits
+        at_most = self._maybe_more + self._since_start
+        if at_most > limits.head_bytes or self._repeats or len(headers) > limits.headers:
+            check_head_size(self._url, headers, self._repeats, limits)
+        framing = check_framing(headers, self._parser.get_http_version(), limits)
+        request.http10, self._chunked = framing.http10, framing.chunked
         self._body_size = self._since_start = 0
         self._reading = _BODY
-        if self._parser.should_upgrade():
-            self._ignored_upgrade = True
-        refusal = self._server.application.admit(request)
-        expects = b"expect" in self._headers
+        self._ignored_upgrade = self._parser.should_upgrade()
+        refusal = request.refusal = self._server.application.admit(request)
+        expected = expects_continue(headers)
         if refusal is not None:
-            request.refusal = refusal
-            if self._chunked or expects or length > _SMALL_BODY:
+            if expected or framing.chunked or framing.length > _SMALL_BODY:
                 self._refuse_with(refusal)
-                raise _Stop
-        elif expects:
-            self._answer_expectation(request)
-        self._deadline = self._server.clock() + self._limits.body_s
+                raise ConnectionAbortedError("refused before its body")
+        elif expected and not framing.http10:
+            self._tell_to_continue()
+        self._deadline = self._server.clock() + limits.body_s
 
     def on_body(self, body: bytes) -> None:
         """A piece of the body."""
@@ -213,9 +228,9 @@ class HttpConnection(asyncio.Protocol):
         self._server.hold(size)
         self._body.append(body)
         if self._body_size > self._limits.body_bytes:
-            self._stop(413, "too_large", self._too_large())
+            raise body_too_large(self._limits)
         if self._server.held_bytes > self._limits.total_body_bytes:
-            self._stop(503, "busy", "the server holds as many request bodies as it may; retry later")
+            raise Refusal(503, "busy", "the server holds as many request bodies as it may; retry later")
 
     def on_message_complete(self) -> None:
         """A whole request is here."""
@@ -235,59 +250,14 @@ class HttpConnection(asyncio.Protocol):
     def _make_request(self) -> Request:
         parser, url = self._parser, self._url
         if not url.startswith(b"/"):
-            url = self._origin_form(url)
+            url = origin_form(url)
         path, _, query = url.partition(b"?")
         request = Request(parser.get_method(), path, query, self._headers)
         request.keep_alive = parser.should_keep_alive()
         request.request_id = self._server.writer.request_id(self._headers.get(b"x-request-id"))
         return request
 
-    def _origin_form(self, url: bytes) -> bytes:
-        """Absolute form (RFC 9112 3.2.2) as a proxy sends it; `*` and authorities are kept as they are."""
-        try:
-            parsed = httptools.parse_url(url)
-        except httptools.HttpParserInvalidURLError:
-            return url
-        if not parsed.schema:
-            return url
-        return (parsed.path or b"/") + (b"?" + parsed.query if parsed.query else b"")
-
-    def _check_framing(self, request: Request) -> int:
-        """Refuse what two servers could read in two ways; the Content-Length, 0 without one."""
-        headers = self._headers
-        at_most = self._first_read_size + self._since_start
-        if at_most > self._limits.head_bytes or self._repeats or len(headers) > self._limits.headers:
-            self._check_head_size(headers)
-        version = self._parser.get_http_version()
-        request.http10 = version == "1.0"
-        if version != "1.1" and not request.http10:
-            self._stop(505, "http_version", f"HTTP/{version} is not spoken here; use HTTP/1.1")
-        if b"host" not in headers and not request.http10:
-            self._stop(400, "bad_request", "the Host header is missing")
-        coding = headers.get(b"transfer-encoding")
-        self._chunked = coding is not None
-        if coding is not None:
-            if b"content-length" in headers or request.http10:
-                self._stop(400, "bad_request", "Transfer-Encoding with Content-Length or HTTP/1.0 is refused")
-            if coding.strip().lower() != b"chunked":
-                self._stop(501, "transfer_encoding", "the only Transfer-Encoding spoken here is chunked")
-            return 0
-        length = int(headers.get(b"content-length", 0))
-        if length > self._limits.body_bytes:
-            self._stop(413, "too_large", self._too_large())
-        return length
-
-    def _check_head_size(self, headers: dict[bytes, bytes]) -> None:
-        size = len(self._url) + sum(len(name) + len(value) + 4 for name, value in headers.items())
-        if size > self._limits.head_bytes or len(headers) + self._repeats > self._limits.headers:
-            self._refuse_head()
-            raise _Stop
-
-    def _answer_expectation(self, request: Request) -> None:
-        if self._headers[b"expect"].lower() != b"100-continue":
-            self._stop(417, "expectation", "the only expectation met here is 100-continue")
-        if request.http10:
-            return
+    def _tell_to_continue(self) -> None:
         if self._active is None and not self._pipeline:
             self._write(CONTINUE)
         else:
@@ -303,7 +273,7 @@ class HttpConnection(asyncio.Protocol):
         if self._reading is _DEAF:
             return
         if self._request is not None and self._request.method == b"CONNECT":
-            self._refuse(405, "method_not_allowed", "this is not a proxy")
+            self._refuse(Refusal(405, "method_not_allowed", "this is not a proxy"))
             return
         framing = b"Content-Length: " + self._headers.get(b"content-length", b"0")
         if self._chunked:
@@ -381,22 +351,8 @@ class HttpConnection(asyncio.Protocol):
 
     # ------------------------------------------------------------------ refusing and closing
 
-    def _too_large(self) -> str:
-        return f"the body is larger than the {self._limits.body_bytes} bytes allowed"
-
-    def _refuse_head(self) -> None:
-        limits = self._limits
-        text = (
-            f"request line and headers are limited to {limits.head_bytes} bytes and {limits.headers} fields"
-        )
-        self._refuse(431, "headers_too_large", text)
-
-    def _stop(self, status: int, code: str, text: str) -> None:
-        self._refuse(status, code, text)
-        raise _Stop
-
-    def _refuse(self, status: int, code: str, text: str) -> None:
-        self._refuse_with(problem(status, code, text))
+    def _refuse(self, refusal: Refusal) -> None:
+        self._refuse_with(refusal.reply)
 
     def _refuse_with(self, reply: Reply) -> None:
         """Answer what is at hand, in its turn, and understand nothing that follows."""
@@ -464,4 +420,4 @@ class HttpConnection(asyncio.Protocol):
             if now >= self._deadline or self._server.lets_go(idle_since, now):
                 self._transport.close()
         elif now >= self._deadline and self._reading is not _DEAF:
-            self._refuse(408, "request_timeout", "the request took too long to arrive")
+            self._refuse(Refusal(408, "request_timeout", "the request took too long to arrive"))

@@ -236,23 +236,21 @@ class Routes:
     ) -> Outcome:
         """In this turn of the event loop where that is quick for certain, else on a thread."""
         if in_turn and len(request.body) <= _LOOP_BODY_BYTES and b"content-encoding" not in request.headers:
-            reply = work()
+            return self._guarded(request, ticket, work)
+        return self._threads.submit(lambda: self._guarded(request, ticket, work), ticket)
+
+    def _guarded(self, request: Request, ticket: Ticket, work: Callable[[], Reply]) -> Reply:
+        """Do the work; whatever it raises becomes an answer. Runs on any thread."""
+        try:
+            return work()
+        except RequestError as error:
+            if isinstance(error, ModelFailed):
+                log.warning("request %s: %s", request.request_id.decode(), error.message)
+            return error_reply(error)
+        except _FOREIGN:
+            return self._internal(request)
+        finally:
             request.inference_s = ticket.inference_s
-            return reply
-
-        def guarded() -> Reply:
-            try:
-                return work()
-            except RequestError as error:
-                if isinstance(error, ModelFailed):
-                    log.warning("request %s: %s", request.request_id.decode(), error.message)
-                return error_reply(error)
-            except _FOREIGN:
-                return self._internal(request)
-            finally:
-                request.inference_s = ticket.inference_s
-
-        return self._threads.submit(guarded, ticket)
 
     def _internal(self, request: Request) -> Reply:
         name = request.request_id.decode()
