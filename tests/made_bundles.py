@@ -3,17 +3,20 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
 from sealift.bundle.documents import LAYERS
+from sealift.bundle.write import Endorse
 from sealift.events import Silent
 from sealift.pack.pack import Packed, Parts, pack
 from sealift.pack.sequence import Entry
 from sealift.seal import keyfile
 from sealift.seal.keyfile import SigningKey
+from sealift.trust.keys import APPROVAL_CONTEXT, RELEASE_CONTEXT, TRANSPORT_CONTEXT, merge_signatures
 from sealift.trust.root import Root, SignedRoot
+from sealift.trust.vouch import Endorsement
 
 FILES = {
     "runtime/boot.py": b"print('boot')\n",
@@ -73,13 +76,72 @@ def make_bundle(
     """Pack `files` as a bundle at `folder/bundle-VERSION`, signed unless `signer` is None."""
     tree = write_tree(folder / f"tree-{version}-{seq}", files)
     roots = (signer.signed,) if signer else ()
-    parts = Parts(product, version, tree, TARGET, {"goldens": True}, {}, roots, lambda created: b"{}")
+    parts = Parts(product, version, tree, TARGET, {"goldens": True}, {}, lambda created: b"{}")
     return pack(
         parts,
         folder / f"bundle-{version}-{seq}",
-        lambda message: (signer.release_key.sign(message),) if signer else (),
+        Endorse(lambda message: (signer.release_key.sign(message),) if signer else (), roots),
         lambda content: Entry(seq, "2026-11-22T17:00:00Z"),
         Silent(),
+    )
+
+
+@dataclass(frozen=True)
+class Authority:
+    """Every private key of a root, by role, and the root that they make."""
+
+    root_keys: tuple[SigningKey, ...]
+    release_keys: tuple[SigningKey, ...]
+    officers: tuple[SigningKey, ...]
+    signed: SignedRoot
+
+    @property
+    def root(self) -> Root:
+        """What the root keys signed."""
+        return self.signed.root
+
+
+def make_authority(
+    root: tuple[int, int] = (1, 1),
+    release: tuple[int, int] = (1, 1),
+    officers: tuple[int, int] = (0, 0),
+    patterns: tuple[str, ...] = ("*",),
+) -> Authority:
+    """New keys, each role given as (threshold, keys); every root key signed the root."""
+    made = [tuple(keyfile.generate() for _ in range(count)) for _, count in (root, release, officers)]
+    ids = [tuple(sorted(key.public.key_id for key in keys)) for keys in made]
+    document = Root(
+        version=1,
+        keys={key.public.key_id: key.public for keys in made for key in keys},
+        root_keys=ids[0],
+        root_threshold=root[0],
+        release_keys=dict.fromkeys(ids[1], tuple(sorted(patterns))),
+        release_threshold=release[0],
+        officers=ids[2],
+        officer_threshold=officers[0],
+    )
+    return Authority(made[0], made[1], made[2], sign_root(document, made[0]))
+
+
+def sign_root(root: Root, keys: Iterable[SigningKey]) -> SignedRoot:
+    """The root with the signatures of `keys`, whoever they are."""
+    return SignedRoot(root, merge_signatures((), [key.sign(root.message()) for key in keys]))
+
+
+def endorse(
+    release: bytes,
+    transport: bytes,
+    release_keys: Iterable[SigningKey] = (),
+    officers: Iterable[SigningKey] = (),
+) -> Endorsement:
+    """What these keys sign over two documents; nobody checks that they may."""
+    signers, approvers = list(release_keys), list(officers)
+    return Endorsement(
+        signatures=merge_signatures((), [key.sign(RELEASE_CONTEXT + release) for key in signers]),
+        approvals=merge_signatures((), [key.sign(APPROVAL_CONTEXT + release) for key in approvers]),
+        transport_signatures=merge_signatures(
+            (), [key.sign(TRANSPORT_CONTEXT + transport) for key in signers]
+        ),
     )
 
 

@@ -43,6 +43,10 @@ class ModelError(UsageError):
     """The model file cannot be read, or asks for something no release can carry."""
 
 
+class GateFailed(UsageError):
+    """A gate of the project file (licences, vulnerabilities, size) is not met; nothing was packed."""
+
+
 class BundleError(SealiftError):
     """10s: the bundle is not one that sealift wrote."""
 
@@ -97,6 +101,18 @@ class RootNotPinned(TrustError):
     exit_code = 25
 
 
+class RevokedKey(TrustError):
+    """Signed by a key that the root has revoked, and not by enough others."""
+
+    exit_code = 26
+
+
+class NotApproved(TrustError):
+    """Fewer officers approved the release than the root or this box's policy asks for."""
+
+    exit_code = 27
+
+
 class HostError(SealiftError):
     """30s: this machine cannot take the release."""
 
@@ -131,6 +147,12 @@ class NotInstalled(StoreError):
     """No release of that name (or version) is installed under the prefix."""
 
     exit_code = 42
+
+
+class BrokenLedger(StoreError):
+    """The hash-chained log does not verify: a line was changed, removed, added, moved or cut off."""
+
+    exit_code = 43
 
 
 class NotServing(SealiftError):

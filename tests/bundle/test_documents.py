@@ -15,9 +15,7 @@ from sealift.bundle.documents import (
     Release,
     decode_manifest,
     decode_release,
-    decode_transport,
     encode_manifest,
-    encode_transport,
     path_problem,
 )
 from sealift.errors import MalformedBundle
@@ -114,19 +112,9 @@ def test_a_sparse_giant_is_refused_before_anything_is_allocated() -> None:
         decode_manifest(encode_manifest({"a": FileEntry(DIGEST, 2**40, False)}), "manifest")
 
 
-def test_transport_reads_back_as_written() -> None:
-    assert decode_transport(encode_transport(DIGEST, {DIGEST: 4})) == (DIGEST, {DIGEST: 4})
-
-
-def test_transport_with_an_unknown_codec_is_refused() -> None:
-    data = encode_transport(DIGEST, {DIGEST: 4}).replace(b'"raw"', b'"zip"')
-    with pytest.raises(MalformedBundle, match="expected codec raw"):
-        decode_transport(data)
-
-
 @given(st.binary(max_size=60))
 def test_no_bytes_raise_anything_but_malformed_bundle(data: bytes) -> None:
-    for decode in (decode_release, decode_transport, lambda raw: decode_manifest(raw, "manifest")):
+    for decode in (decode_release, lambda raw: decode_manifest(raw, "manifest")):
         with pytest.raises(MalformedBundle):
             decode(data)
 

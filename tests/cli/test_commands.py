@@ -113,7 +113,7 @@ def test_verify_says_who_signed_and_refuses_a_changed_byte(
     changed = next(path for path in (bundle / "objects").rglob("*") if path.is_file() and path.stat().st_size)
     changed.write_bytes(b"X" * changed.stat().st_size)
     assert run(argv) == 22
-    assert "expected that digest" in capsys.readouterr().err
+    assert "bytes of that digest, found others" in capsys.readouterr().err
     assert not (tmp_path / "box").exists()
 
 
@@ -134,7 +134,7 @@ def test_another_root_than_the_pinned_one_is_refused(tmp_path: Path, bundle: Pat
     before = tree_hash(box)
     assert run(["verify", str(bundle), "--trust", str(tmp_path / "root.json"), "--prefix", str(box)]) == 20
     assert "this prefix trusts root sha256:" in capsys.readouterr().err
-    assert run(["verify", str(bundle), "--prefix", str(box)]) == 23
+    assert run(["verify", str(bundle), "--prefix", str(box)]) == 20
     assert tree_hash(box) == before
 
 

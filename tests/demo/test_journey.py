@@ -103,7 +103,6 @@ class Played:
             return json.dumps({"schema": 1, "answers": answers})
         if verb == "pack":
             self.secret_mode = stat.S_IMODE((self.folder / "passphrase").stat().st_mode)
-            (self.folder / "usb").mkdir()
             (self.folder / "usb" / "release.json").write_bytes(RELEASE.encode())
         if verb == "install":
             (self.folder / "box").mkdir()

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -21,6 +22,7 @@ from sealift.store.objects import store_of
 from sealift.store.prefix import Prefix, private
 from sealift.store.releases import InstalledRelease, active_release, installed_releases
 from sealift.target.interpreter import Interpreter
+from sealift.trust.vouch import Policy
 
 INTERPRETER = Interpreter(Path("/usr/bin/python3"), "3.11.2", "cpython", "x86_64", "2.36", Path("/usr"))
 
@@ -70,7 +72,7 @@ Make = Callable[..., VerifiedBundle]
 def made(tmp_path: Path, signer: Signer) -> Make:
     def make(version: str = "1.0", seq: int = 1, **more: Any) -> VerifiedBundle:
         path = make_bundle(tmp_path, signer, version=version, seq=seq, **more).path
-        return verify(read_bundle(Folder(path)), signer.signed.root)
+        return verify(read_bundle(Folder(path)), signer.signed.root, Policy())
 
     return make
 
@@ -146,14 +148,33 @@ def test_a_box_that_does_not_fit_is_refused_before_anything_is_written(fake: Fak
     assert not fake.prefix.objects.exists()
 
 
-@pytest.mark.parametrize("seq", [1, 2])
-def test_an_older_or_reused_sequence_is_a_downgrade(seq: int, fake: FakeBox, made: Make) -> None:
+@pytest.mark.parametrize(("seq", "said"), [(1, "is older than what this box committed"), (2, "is another release")])
+def test_an_older_or_reused_sequence_is_a_downgrade(seq: int, said: str, fake: FakeBox, made: Make) -> None:
     run(fake, made("2.0", 2))
     before = tree_hash(fake.prefix.root)
-    with pytest.raises(Downgrade, match=f"has sequence {seq}, .* already took sequence 2"):
+    with pytest.raises(Downgrade, match=said):
         run(fake, made("1.0", seq))
     assert active_release(fake.prefix, "fraud").version == "2.0"
     assert tree_hash(fake.prefix.root) == before
+
+
+def test_with_both_records_of_the_sequence_gone_the_installed_releases_are_the_witness(
+    fake: FakeBox, made: Make
+) -> None:
+    run(fake, made("2.0", 2))
+    for path in fake.prefix.sequences:
+        path.unlink()
+    with pytest.raises(Downgrade, match="is older than what this box committed, sequence 2"):
+        run(fake, made("1.0", 1))
+
+
+def test_a_release_that_did_not_get_active_moves_no_sequence(fake: FakeBox, made: Make) -> None:
+    run(fake, made())
+    fake.check_fails = True
+    with pytest.raises(NotActivated):
+        run(fake, made("3.0", 9))
+    fake.check_fails = False
+    assert run(fake, made("1.1", 2)).release.version == "1.1"
 
 
 def test_a_release_installed_before_may_come_back(fake: FakeBox, made: Make) -> None:
@@ -178,8 +199,7 @@ def test_running_again_after_an_interrupted_stage_finishes(fake: FakeBox, made: 
     bundle = made()
     store = store_of(fake.prefix)
     entry = dict(bundle.files())["runtime/boot.py"]
-    with bundle.open_object(entry.sha256) as source:
-        store.add(entry, source)
+    store.add(entry, partial(bundle.copy_object, entry.sha256))
     (fake.prefix.releases("fraud") / f".1.0-{bundle.identity[:8]}.partial" / "junk").mkdir(parents=True)
     assert run(fake, bundle).outcome is Outcome.ACTIVATED
     assert sorted(path.name for path in fake.prefix.releases("fraud").iterdir()) == [

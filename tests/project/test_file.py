@@ -20,7 +20,16 @@ from sealift.model.declaration import (
     TextInput,
 )
 from sealift.project.file import load_project
-from sealift.project.project import Limits, ModelEntry, Optimize, Project, PythonSources, Slo, TargetWish
+from sealift.project.project import (
+    Gates,
+    Limits,
+    ModelEntry,
+    Optimize,
+    Project,
+    PythonSources,
+    Slo,
+    TargetWish,
+)
 from sealift.target.presets import PRESETS
 
 SMALLEST = '[project]\nname = "fraud"\nversion = "1.0"\n[model]\npath = "model.onnx"\n'
@@ -320,3 +329,24 @@ def test_the_file_itself_and_a_folder_behind_a_link_name_the_same_project(
     assert load_project(tmp_path / "here") == expected
     monkeypatch.chdir(folder)
     assert load_project(Path()) == load_project(Path("sealift.toml")) == expected
+
+
+def test_gates_are_read_in_full(folder: Path) -> None:
+    text = """[gates]
+licences = ["MIT", "GPL-2.0-only WITH Classpath-exception-2.0", "LicenseRef-Vendor"]
+licence_exceptions = ["numpy", "Torch==2.13.0+cpu"]
+max_bundle_mb = 250.5
+vulnerabilities = "data"
+accepted_vulnerabilities = ["GHSA-aaaa-bbbb-cccc", "CVE-2026-1"]
+"""
+    assert read(folder, SMALLEST + text).gates == Gates(
+        licences=("MIT", "GPL-2.0-only WITH Classpath-exception-2.0", "LicenseRef-Vendor"),
+        licence_exceptions=("numpy", "Torch==2.13.0+cpu"),
+        max_bundle_mb=250.5,
+        vulnerabilities=folder / "data",
+        accepted_vulnerabilities=("GHSA-aaaa-bbbb-cccc", "CVE-2026-1"),
+    )
+
+
+def test_without_gates_nothing_is_refused(folder: Path) -> None:
+    assert read(folder, SMALLEST).gates == Gates()

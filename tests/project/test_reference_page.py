@@ -22,7 +22,7 @@ from sealift.model.declaration import (
 from sealift.project.declarations import ACTIVATIONS, CHANNELS, ENCODINGS, INTERPOLATIONS, LAYOUTS
 from sealift.project.file import load_project
 from sealift.project.keys import COLUMN_KEYS, INPUT_KEYS, OUTPUT_KEYS, SECTION_KEYS
-from sealift.project.project import Limits, Optimize, PythonSources, Slo, TargetWish
+from sealift.project.project import Gates, Limits, Optimize, PythonSources, Slo, TargetWish
 from sealift.project.sections import CANDIDATES, PLATFORMS
 from sealift.target.presets import PRESETS
 
@@ -58,6 +58,7 @@ def _defaults() -> list[tuple[str, str, Any]]:
     found: list[tuple[str, str, Any]] = []
     for section, values in {
         "target": TargetWish, "python": PythonSources, "optimize": Optimize, "slo": Slo, "limits": Limits,
+        "gates": Gates,
     }.items():  # fmt: skip
         found += [(f"`[{section}]`", field.name, field.default) for field in fields(values)]
     for word, structs in {

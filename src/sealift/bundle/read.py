@@ -2,27 +2,29 @@
 
 from __future__ import annotations
 
-import hashlib
-from collections.abc import Iterator, Mapping
+import io
+from collections.abc import Callable, Iterator, Mapping
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
-from typing import IO
+from typing import IO, Final
 
 from sealift import canonical
 from sealift.bundle import layout
-from sealift.bundle.documents import (
-    LAYERS,
-    FileEntry,
-    Release,
-    decode_manifest,
-    decode_release,
-    decode_transport,
-)
-from sealift.bundle.source import Source
-from sealift.errors import DigestMismatch, MalformedBundle
-from sealift.trust.keys import RELEASE_CONTEXT, TRANSPORT_CONTEXT, Signature, signatures_from_json
-from sealift.trust.root import Root, SignedRoot, decode_root, release_signers
+from sealift.bundle.codec import copy_object
+from sealift.bundle.documents import LAYERS, FileEntry, Release, decode_manifest, decode_release
+from sealift.bundle.fields import exactly
+from sealift.bundle.source import Source, document
+from sealift.bundle.transport import StoredObject, Transport, decode_transport
+from sealift.errors import DigestMismatch, MalformedBundle, MissingPart
+from sealift.trust.keys import Signature, signatures_from_json
+from sealift.trust.root import Root, SignedRoot, decode_root
+from sealift.trust.vouch import Endorsement, Policy, Vouched, vouch
 
-CHUNK = 1 << 20
+HASHING_THREADS: Final = 2
+MAX_ROOTS: Final = 64
+
+Known = Callable[[str], bytes | None]
+"""Manifest digest -> its bytes, where the box has it from an earlier bundle."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,26 +32,40 @@ class UnverifiedBundle:
     """Well formed, but nobody vouches yet: to look at, never to install.
 
     `transport` is transport.json as it was read once: what is signed is what was parsed.
+    `carried` names the layers whose manifest travels; `objects` what travels of all that `manifests` name.
     """
 
     source: Source
     release: Release
     identity: str
     manifests: Mapping[str, Mapping[str, FileEntry]]
-    objects: Mapping[str, int]
+    carried: frozenset[str]
+    objects: Mapping[str, StoredObject]
     signatures: tuple[Signature, ...]
+    approvals: tuple[Signature, ...]
     transport: bytes
     transport_signatures: tuple[Signature, ...]
     roots: tuple[SignedRoot, ...]
 
+    @property
+    def endorsement(self) -> Endorsement:
+        """All signatures that travel."""
+        return Endorsement(self.signatures, self.approvals, self.transport_signatures)
+
+    @property
+    def absent(self) -> Mapping[str, int]:
+        """Objects that the release needs and that do not travel: sha256 -> bytes."""
+        needed = {entry.sha256: entry.size for files in self.manifests.values() for entry in files.values()}
+        return {sha256: size for sha256, size in needed.items() if sha256 not in self.objects}
+
 
 @dataclass(frozen=True, slots=True)
 class VerifiedBundle:
-    """Documents vouched for by `signers` under `root`; objects are checked as they are read."""
+    """Documents vouched for by `vouched` under `root`; objects are checked as they are read."""
 
     bundle: UnverifiedBundle
     root: Root
-    signers: tuple[str, ...]
+    vouched: Vouched
 
     @property
     def release(self) -> Release:
@@ -61,13 +77,14 @@ class VerifiedBundle:
         """The digest of release.json, 64 hex digits."""
         return self.bundle.identity
 
-    def open_object(self, sha256: str) -> IO[bytes]:
-        """The object's stored bytes; `copy_checked` compares them with the digest."""
-        return self.bundle.source.open(layout.object_(sha256), self.bundle.objects[sha256])
+    @property
+    def signers(self) -> tuple[str, ...]:
+        """The release keys that vouch."""
+        return self.vouched.release_keys
 
-    def read_object(self, sha256: str) -> bytes:
-        """A small object, checked. Raises: DigestMismatch."""
-        return read_object(self.bundle, sha256)
+    def copy_object(self, sha256: str, sink: IO[bytes] | None) -> None:
+        """Write a travelling object to `sink`, stored and decoded bytes checked."""
+        copy_from(self.bundle, sha256, sink)
 
     def files(self) -> Iterator[tuple[str, FileEntry]]:
         """Every file of the release as (`layer/path`, entry)."""
@@ -76,84 +93,131 @@ class VerifiedBundle:
                 yield f"{layer}/{path}", entry
 
 
-def read_bundle(source: Source) -> UnverifiedBundle:
+def read_bundle(source: Source, known: Known = lambda _: None) -> UnverifiedBundle:
     """Read and cross-check every document; nothing is believed yet.
 
+    Args:
+        known: manifests that the box has already, for a bundle that leaves unchanged layers out.
     Raises: MalformedBundle, MissingPart, DigestMismatch: a manifest is not the one release.json names.
     """
-    raw = source.document(layout.RELEASE)
+    raw = document(source, layout.RELEASE)
     release, identity = decode_release(raw), canonical.digest(raw)
-    transport = source.document(layout.TRANSPORT)
-    carries, objects = decode_transport(transport)
-    if carries != identity:
+    raw_transport = document(source, layout.TRANSPORT)
+    transport = decode_transport(raw_transport)
+    if transport.release != identity:
         raise MalformedBundle(
-            f"transport.json carries {canonical.short(carries)}, release.json is {canonical.short(identity)}"
+            f"transport.json carries {canonical.short(transport.release)}, "
+            f"release.json is {canonical.short(identity)}"
         )
-    manifests = {layer: _read_manifest(source, release, layer) for layer in LAYERS}
-    _check_objects(manifests, objects)
     parts = source.parts()
-    _refuse_strangers(parts, release, objects)
+    _require_parts(source, parts, transport)
+    manifests = {layer: _read_manifest(source, release, layer, transport, known) for layer in LAYERS}
+    _check_objects(manifests, transport)
+    release_signatures = _read_signatures(
+        source, parts, layout.RELEASE_SIGNATURES, {"approvals", "signatures"}
+    )
+    transport_signatures = _read_signatures(source, parts, layout.TRANSPORT_SIGNATURES, {"signatures"})
     return UnverifiedBundle(
         source=source,
         release=release,
         identity=identity,
         manifests=manifests,
-        objects=objects,
-        signatures=_read_signatures(source, parts, layout.RELEASE_SIGNATURES),
-        transport=transport,
-        transport_signatures=_read_signatures(source, parts, layout.TRANSPORT_SIGNATURES),
+        carried=frozenset(
+            name for name, ref in release.layers.items() if ref.manifest in transport.manifests
+        ),
+        objects=transport.objects,
+        signatures=release_signatures.get("signatures", ()),
+        approvals=release_signatures.get("approvals", ()),
+        transport=raw_transport,
+        transport_signatures=transport_signatures.get("signatures", ()),
         roots=_read_roots(source, parts),
     )
 
 
-def verify(bundle: UnverifiedBundle, root: Root) -> VerifiedBundle:
-    """Decide whether `root` vouches for the release and for what travels.
+def verify(bundle: UnverifiedBundle, root: Root, policy: Policy) -> VerifiedBundle:
+    """Decide whether `root` and the box's `policy` accept the release and what travels.
 
-    Raises: BadSignature, UnknownKey.
+    Raises: TrustError: BadSignature, UnknownKey and their kin.
     """
-    release_bytes = bundle.release.encode()
-    signers = release_signers(
-        root, bundle.release.product, bundle.signatures, RELEASE_CONTEXT + release_bytes
-    )
-    message = TRANSPORT_CONTEXT + bundle.transport
-    release_signers(root, bundle.release.product, bundle.transport_signatures, message)
-    return VerifiedBundle(bundle, root, signers)
+    release = bundle.release
+    vouched = vouch(root, policy, release.product, release.encode(), bundle.transport, bundle.endorsement)
+    return VerifiedBundle(bundle, root, vouched)
 
 
-def verify_objects(bundle: VerifiedBundle) -> None:
-    """Hash every object. Raises: DigestMismatch, MissingPart, MalformedBundle."""
-    for sha256 in sorted(bundle.bundle.objects):
-        with bundle.open_object(sha256) as stream:
-            copy_checked(stream, None, sha256)
+def verify_objects(bundle: UnverifiedBundle, advance: Callable[[int], None] = lambda _: None) -> None:
+    """Check every travelling object on two threads; `advance` is told of each one's bytes.
+
+    Raises: DigestMismatch, MissingPart, MalformedBundle.
+    """
+
+    def check(sha256: str) -> int:
+        copy_from(bundle, sha256, None)
+        return bundle.objects[sha256].size
+
+    # Largest first: two threads end together.
+    order = sorted(bundle.objects, key=lambda sha256: (-bundle.objects[sha256].size, sha256))
+    with ThreadPoolExecutor(HASHING_THREADS) as pool:
+        for size in pool.map(check, order):
+            advance(size)
+
+
+def copy_from(bundle: UnverifiedBundle, sha256: str, sink: IO[bytes] | None) -> None:
+    """Write a travelling object to `sink` (None: only check it). Raises: as `codec.copy_object`."""
+    stored = bundle.objects.get(sha256)
+    if stored is None:
+        raise MissingPart(
+            f"object {canonical.short(sha256)} does not travel in this bundle",
+            next_step="carry the full bundle",
+        )
+    copy_object(lambda: bundle.source.open(layout.object_(sha256)), stored, sha256, sink)
 
 
 def read_object(bundle: UnverifiedBundle, sha256: str) -> bytes:
-    """A small object in memory, its digest checked."""
-    with bundle.source.open(layout.object_(sha256), bundle.objects[sha256]) as stream:
-        data = stream.read()
-    if canonical.digest(data) != sha256:
-        raise DigestMismatch(f"object {canonical.short(sha256)}: its bytes are not what its name says")
-    return data
+    """A small object in memory, checked."""
+    sink = io.BytesIO()
+    copy_from(bundle, sha256, sink)
+    return sink.getvalue()
 
 
-def copy_checked(source: IO[bytes], sink: IO[bytes] | None, sha256: str) -> None:
-    """Copy in 1 MiB pieces while hashing. Raises: DigestMismatch: after the copy; discard the sink."""
-    hasher = hashlib.sha256()
-    while chunk := source.read(CHUNK):
-        hasher.update(chunk)
-        if sink is not None:
-            sink.write(chunk)
-    found = hasher.hexdigest()
-    if found != sha256:
-        raise DigestMismatch(
-            f"object {canonical.short(sha256)}: expected that digest, found {canonical.short(found)}",
-            next_step="carry the bundle again; if it happens again, the medium or the sender is at fault",
+def _require_parts(source: Source, parts: Mapping[str, int], transport: Transport) -> None:
+    """What lies there is exactly what transport.json announces (clause 7.3)."""
+    expected = {layout.RELEASE, layout.TRANSPORT}
+    expected |= {layout.manifest(digest) for digest in transport.manifests}
+    sizes = {layout.object_(sha256): stored.stored_size for sha256, stored in transport.objects.items()}
+    optional = {layout.RELEASE_SIGNATURES, layout.TRANSPORT_SIGNATURES}
+    roots = {name for name in parts if name.startswith("roots/")}
+    strangers = sorted(parts.keys() - expected - optional - roots - sizes.keys())
+    if strangers:
+        raise MalformedBundle(
+            f"{source.name}: {len(strangers)} part(s) that it does not name", problems=strangers[:10]
         )
+    missing = sorted((expected | sizes.keys()) - parts.keys())
+    if missing:
+        raise MissingPart(
+            f"{source.name}: {len(missing)} part(s) are missing",
+            problems=missing[:10],
+            next_step="copy the whole bundle to the medium again",
+        )
+    wrong = [
+        f"{name}: expected {size} bytes, found {parts[name]}"
+        for name, size in sizes.items()
+        if parts[name] != size
+    ]
+    if wrong:
+        raise MalformedBundle(f"{source.name}: {len(wrong)} object(s) of another size", problems=wrong[:10])
 
 
-def _read_manifest(source: Source, release: Release, layer: str) -> dict[str, FileEntry]:
+def _read_manifest(
+    source: Source, release: Release, layer: str, transport: Transport, known: Known
+) -> dict[str, FileEntry]:
     ref = release.layers[layer]
-    data = source.document(layout.manifest(ref.manifest))
+    carried = ref.manifest in transport.manifests
+    data = document(source, layout.manifest(ref.manifest)) if carried else known(ref.manifest)
+    if data is None:
+        raise MissingPart(
+            f"the manifest of {layer} ({canonical.short(ref.manifest)}) neither travels nor is on this box",
+            next_step="carry the full bundle",
+        )
     if canonical.digest(data) != ref.manifest:
         raise DigestMismatch(f"manifest of {layer}: expected {canonical.short(ref.manifest)}, found another")
     files = decode_manifest(data, f"manifest of {layer}")
@@ -162,41 +226,43 @@ def _read_manifest(source: Source, release: Release, layer: str) -> dict[str, Fi
     return files
 
 
-def _check_objects(manifests: Mapping[str, Mapping[str, FileEntry]], objects: Mapping[str, int]) -> None:
-    needed = {entry.sha256: entry.size for files in manifests.values() for entry in files.values()}
-    wrong = sorted(sha256 for sha256, size in needed.items() if objects.get(sha256) != size)
-    extra = sorted(set(objects) - set(needed))
-    if wrong or extra:
-        raise MalformedBundle(
-            f"transport.json: {len(wrong)} objects missing or of another size, {len(extra)} in no layer",
-            problems=[canonical.short(sha256) for sha256 in [*wrong, *extra][:10]],
-        )
+def _check_objects(manifests: Mapping[str, Mapping[str, FileEntry]], transport: Transport) -> None:
+    needed: dict[str, int] = {}
+    problems: list[str] = []
+    for files in manifests.values():
+        for path, entry in files.items():
+            if needed.setdefault(entry.sha256, entry.size) != entry.size:
+                problems.append(f"{path}: one digest with two sizes")
+    for sha256, stored in transport.objects.items():
+        if needed.get(sha256) != stored.size:
+            problems.append(f"object {canonical.short(sha256)}: in no layer, or of another size there")
+    if problems:
+        raise MalformedBundle(f"transport.json: {len(problems)} problem(s)", problems=problems[:10])
 
 
-def _refuse_strangers(parts: frozenset[str], release: Release, objects: Mapping[str, int]) -> None:
-    expected = {layout.RELEASE, layout.RELEASE_SIGNATURES, layout.TRANSPORT, layout.TRANSPORT_SIGNATURES}
-    expected |= {layout.manifest(ref.manifest) for ref in release.layers.values()}
-    expected |= {layout.object_(sha256) for sha256 in objects}
-    strangers = sorted(part for part in parts - expected if not part.startswith("roots/"))
-    if strangers:
-        raise MalformedBundle(
-            f"{len(strangers)} file(s) in the bundle that it does not name", problems=strangers[:10]
-        )
+def _read_signatures(
+    source: Source, parts: Mapping[str, int], name: str, keys: set[str]
+) -> dict[str, tuple[Signature, ...]]:
+    if name not in parts:
+        return {}
+    doc = canonical.decode(document(source, name), name)
+    exactly(doc, keys, name)
+    found = {key: signatures_from_json(doc[key], name) for key in keys}
+    if not any(found.values()):
+        raise MalformedBundle(f"{name}: without signatures it must not be there")
+    return found
 
 
-def _read_signatures(source: Source, parts: frozenset[str], path: str) -> tuple[Signature, ...]:
-    if path not in parts:
-        return ()
-    doc = canonical.decode(source.document(path), path)
-    if set(doc) != {"signatures"}:
-        raise MalformedBundle(f"{path}: expected signatures and nothing else")
-    return signatures_from_json(doc["signatures"], path)
-
-
-def _read_roots(source: Source, parts: frozenset[str]) -> tuple[SignedRoot, ...]:
-    names = sorted(part for part in parts if part.startswith("roots/"))
-    roots = [decode_root(source.document(name), name) for name in names]
+def _read_roots(source: Source, parts: Mapping[str, int]) -> tuple[SignedRoot, ...]:
+    """Roots vouch for themselves and for each other (clause 6), so transport.json does not name them."""
+    names = sorted(
+        (name for name in parts if name.startswith("roots/")),
+        key=lambda name: layout.rank(name) or (0, 0, ""),
+    )
+    if len(names) > MAX_ROOTS:
+        raise MalformedBundle(f"{source.name}: {len(names)} trust roots, at most {MAX_ROOTS} are permitted")
+    roots = tuple(decode_root(document(source, name), name) for name in names)
     for name, signed in zip(names, roots, strict=True):
         if name != layout.root(signed.root.version):
             raise MalformedBundle(f"{name}: holds version {signed.root.version}")
-    return tuple(sorted(roots, key=lambda signed: signed.root.version))
+    return roots

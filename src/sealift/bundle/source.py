@@ -1,35 +1,64 @@
-"""Bytes of a bundle, wherever it lies; today a folder."""
+"""Bytes of a bundle where it lies: a folder or a container file, read in place."""
 
 from __future__ import annotations
 
+import contextlib
+import errno
+import io
 import os
 import stat
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import IO, Protocol
 
-from sealift.bundle import layout
-from sealift.errors import MalformedBundle, MissingPart, UsageError
+from sealift.bundle import layout, tar
+from sealift.errors import BundleError, MalformedBundle, MissingPart, UsageError
+
+# Absent on Windows, where an officer may look at a bundle, too.
+_FLAGS = os.O_RDONLY | sum(
+    getattr(os, name, 0) for name in ("O_NOFOLLOW", "O_CLOEXEC", "O_NONBLOCK", "O_BINARY", "O_NOINHERIT")
+)
 
 
 class Source(Protocol):
-    """Named parts of one bundle, read in place."""
+    """Named parts of one bundle."""
 
     @property
     def name(self) -> str:
         """How messages call it."""
         ...
 
-    def document(self, path: str) -> bytes:
-        """A whole document, at most 64 MiB. Raises: MissingPart, MalformedBundle."""
+    def parts(self) -> Mapping[str, int]:
+        """Every part that lies there, name -> bytes. Raises: MalformedBundle: a name no bundle has."""
         ...
 
-    def open(self, path: str, size: int) -> IO[bytes]:
-        """An object of exactly `size` bytes; the caller closes it. Raises: MissingPart, MalformedBundle."""
+    def open(self, name: str) -> IO[bytes]:
+        """A part's bytes, from its start; the caller closes it. Raises: MissingPart, MalformedBundle."""
         ...
 
-    def parts(self) -> frozenset[str]:
-        """Every part that lies there, so that a stranger among them can be refused."""
-        ...
+
+def document(source: Source, name: str) -> bytes:
+    """A whole document, at most `layout.most_bytes`. Raises: MissingPart, MalformedBundle, BundleError."""
+    most = layout.most_bytes(name)
+    with reading(f"{source.name}: {name}"), source.open(name) as stream:
+        data = stream.read(most + 1)
+    if len(data) > most:
+        raise MalformedBundle(f"{name}: more than {most} bytes")
+    if sum(map(data.count, (b",", b"[", b"{"))) > layout.MAX_MARKS:
+        raise MalformedBundle(f"{name}: more than {layout.MAX_MARKS} values")
+    return data
+
+
+@contextlib.contextmanager
+def reading(what: str) -> Iterator[None]:
+    """Turn the system's refusals into words: a worn-out medium is not a bug. Raises: BundleError."""
+    try:
+        yield
+    except OSError as error:
+        raise BundleError(
+            f"{what}: cannot be read: {error.strerror or error}",
+            next_step="copy the whole bundle to another medium, or run it as somebody who may read it",
+        ) from error
 
 
 class Folder:
@@ -43,68 +72,121 @@ class Folder:
         """The folder's path."""
         return str(self.path)
 
-    def document(self, path: str) -> bytes:
-        """As `Source.document`."""
-        with self._open(path) as stream:
-            size = os.fstat(stream.fileno()).st_size
-            if size > layout.MAX_DOCUMENT_BYTES:
-                raise MalformedBundle(
-                    f"{path}: {size} bytes, at most {layout.MAX_DOCUMENT_BYTES} are permitted"
-                )
-            return stream.read(layout.MAX_DOCUMENT_BYTES)
-
-    def open(self, path: str, size: int) -> IO[bytes]:
-        """As `Source.open`."""
-        stream = self._open(path)
-        found = os.fstat(stream.fileno()).st_size
-        if found != size:
-            stream.close()
-            raise MalformedBundle(f"{self.name}/{path}: expected {size} bytes, found {found}")
-        return stream
-
-    def parts(self) -> frozenset[str]:
+    def parts(self) -> Mapping[str, int]:
         """As `Source.parts`."""
-        found: set[str] = set()
-        for base, folders, files in os.walk(self.path):
-            here = Path(base)
-            strange = [name for name in [*folders, *files] if _is_special(here / name)]
-            if strange:
-                raise MalformedBundle(f"{here / strange[0]}: neither a plain file nor a folder")
-            found.update((here / name).relative_to(self.path).as_posix() for name in files)
-        return frozenset(found)
+        found: dict[str, int] = {}
+        with reading(self.name):
+            self._look_into("", found)
+        return found
 
-    def _open(self, path: str) -> IO[bytes]:
-        whole = self.path / path
-        try:
-            handle = os.open(whole, os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC | os.O_NONBLOCK)
-        except FileNotFoundError as error:
-            raise MissingPart(
-                f"{self.name}: {path} is missing", next_step="copy the whole bundle to the medium again"
-            ) from error
-        except OSError as error:
-            raise MalformedBundle(f"{whole}: cannot be read: {error.strerror}") from error
+    def _look_into(self, inside: str, found: dict[str, int]) -> None:
+        with os.scandir(self.path / inside) as entries:
+            for entry in entries:
+                name = inside + entry.name
+                if entry.is_dir(follow_symlinks=False) and name.count("/") < layout.MAX_FOLDERS:
+                    self._look_into(f"{name}/", found)
+                elif entry.is_file(follow_symlinks=False) and layout.rank(name) is not None:
+                    found[name] = entry.stat(follow_symlinks=False).st_size
+                else:
+                    raise MalformedBundle(
+                        f"{entry.path}: a link, a special file or a name that no bundle has"
+                    )
+                if len(found) > layout.MAX_PARTS:
+                    raise MalformedBundle(f"{self.name}: more than {layout.MAX_PARTS} parts")
+
+    def open(self, name: str) -> IO[bytes]:
+        """As `Source.open`."""
+        whole = self.path / name
+        with reading(str(whole)):
+            try:
+                handle = os.open(whole, _FLAGS)
+            except FileNotFoundError as error:
+                raise _missing(self.name, name) from error
+            except OSError as error:
+                if error.errno == errno.ELOOP:
+                    raise MalformedBundle(f"{whole}: a link") from error
+                raise
         if not stat.S_ISREG(os.fstat(handle).st_mode):
             os.close(handle)
             raise MalformedBundle(f"{whole}: not a plain file")
         return os.fdopen(handle, "rb")
 
 
-def open_source(path: Path) -> Source:
-    """A bundle folder, or a medium's folder with exactly one bundle in it.
+class Container:
+    """A bundle as one file; its index is read and compared once, when it is opened.
 
-    Raises: UsageError: nothing there, no bundle in it, or several.
+    Raises: MalformedBundle: not the one encoding of a container (clause 8).
     """
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        with reading(str(path)):
+            self._index = tar.index_of(path)
+
+    @property
+    def name(self) -> str:
+        """The file's path."""
+        return str(self.path)
+
+    def parts(self) -> Mapping[str, int]:
+        """As `Source.parts`."""
+        return {name: extent.size for name, extent in self._index.items()}
+
+    def open(self, name: str) -> IO[bytes]:
+        """As `Source.open`."""
+        extent = self._index.get(name)
+        if extent is None:
+            raise _missing(self.name, name)
+        with reading(self.name):
+            return io.BufferedReader(_Slice(self.path, extent), 1 << 16)
+
+
+class _Slice(io.RawIOBase):
+    """One part of a container, as a stream of its own."""
+
+    def __init__(self, path: Path, extent: tar.Extent) -> None:
+        self._file = path.open("rb", buffering=0)
+        self._file.seek(extent.offset)
+        self._left = extent.size
+
+    def readable(self) -> bool:
+        return True
+
+    def readinto(self, buffer: object) -> int:
+        view = memoryview(buffer)[: self._left]  # type: ignore[arg-type]
+        got = self._file.readinto(view) or 0
+        self._left -= got
+        return got
+
+    def close(self) -> None:
+        self._file.close()
+        super().close()
+
+
+def open_source(path: Path) -> Source:
+    """A bundle folder, a container file, or a medium's folder with exactly one of them in it.
+
+    Raises: UsageError: nothing there, no bundle in it, or several. MalformedBundle: a damaged container.
+        BundleError: it cannot be read.
+    """
+    with reading(str(path)):
+        return _open_source(path)
+
+
+def _open_source(path: Path) -> Source:
     if not path.exists():
         raise UsageError(f"{path}: no such file or folder")
-    if not path.is_dir():
-        raise UsageError(f"{path}: not a bundle folder", next_step="name the folder that holds release.json")
+    if path.is_file():
+        return Container(path)
     if (path / layout.RELEASE).is_file():
         return Folder(path)
-    found = sorted(child for child in path.iterdir() if (child / layout.RELEASE).is_file())
+    found = sorted(child for child in path.iterdir() if _is_bundle(child))
     if len(found) == 1:
-        return Folder(found[0])
+        return _open_source(found[0])
     if not found:
-        raise UsageError(f"{path}: no bundle there (no {layout.RELEASE})")
+        raise UsageError(
+            f"{path}: no bundle there (no *{layout.SUFFIX} file, no folder with {layout.RELEASE})"
+        )
     raise UsageError(
         f"{path}: {len(found)} bundles there",
         problems=[str(child) for child in found],
@@ -112,6 +194,9 @@ def open_source(path: Path) -> Source:
     )
 
 
-def _is_special(path: Path) -> bool:
-    mode = path.lstat().st_mode
-    return not (stat.S_ISREG(mode) or stat.S_ISDIR(mode))
+def _is_bundle(path: Path) -> bool:
+    return (path.suffix == layout.SUFFIX and path.is_file()) or (path / layout.RELEASE).is_file()
+
+
+def _missing(where: str, name: str) -> MissingPart:
+    return MissingPart(f"{where}: {name} is missing", next_step="copy the whole bundle to the medium again")

@@ -1,31 +1,43 @@
-"""Layer folders -> a bundle folder: hash, write objects once each, then the documents."""
+"""Layer folders -> a bundle: hash, store each object once, sign, write as a file or a folder."""
 
 from __future__ import annotations
 
 import os
 import shutil
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from hashlib import file_digest
 from pathlib import Path
 
 from sealift import canonical
-from sealift.bundle import layout
-from sealift.bundle.documents import (
-    FileEntry,
-    LayerRef,
-    Release,
-    encode_manifest,
-    encode_transport,
-    path_problem,
-)
+from sealift.bundle import layout, tar
+from sealift.bundle.codec import CHUNK, store_object
+from sealift.bundle.documents import FileEntry, LayerRef, Release, encode_manifest, path_problem
+from sealift.bundle.read import read_bundle
+from sealift.bundle.source import Source, open_source
+from sealift.bundle.transport import StoredObject, Transport, decode_transport
 from sealift.errors import UsageError
 from sealift.events import Progress
-from sealift.trust.keys import RELEASE_CONTEXT, TRANSPORT_CONTEXT, Signature, signatures_to_json
+from sealift.trust.keys import (
+    RELEASE_CONTEXT,
+    TRANSPORT_CONTEXT,
+    Signature,
+    signatures_to_json,
+)
 from sealift.trust.root import SignedRoot
 
-Sign = Callable[[bytes], tuple[Signature, ...]]
+
+@dataclass(frozen=True, slots=True)
+class Endorse:
+    """Who signs what is written. `sign`: message -> signatures (none: unsigned). `roots` travel along.
+
+    `accept` is told the bytes to carry before the bundle takes its place, and raises to refuse them.
+    """
+
+    sign: Callable[[bytes], tuple[Signature, ...]]
+    roots: tuple[SignedRoot, ...]
+    accept: Callable[[int], None] = lambda _: None
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,6 +54,21 @@ class Layer:
         return LayerRef(canonical.digest(encode_manifest(self.files)), len(self.files), size)
 
 
+@dataclass(frozen=True, slots=True)
+class Parts:
+    """Name -> a document's bytes, or a file with an object's stored bytes."""
+
+    documents: Mapping[str, bytes]
+    objects: Mapping[str, Path]
+
+    def __iter__(self) -> Iterator[tuple[str, int, Iterator[bytes]]]:
+        """(name, size, chunks) of every part."""
+        for name, data in self.documents.items():
+            yield name, len(data), iter((data,))
+        for name, path in self.objects.items():
+            yield name, path.stat().st_size, _chunks(path)
+
+
 def hash_layer(root: Path, progress: Progress) -> Layer:
     """Walk and hash a folder.
 
@@ -52,21 +79,23 @@ def hash_layer(root: Path, progress: Progress) -> Layer:
     problems = [
         f"{name}: {problem}"
         for name, path in zip(names, paths, strict=True)
-        if (
-            problem := "is a link or a special file"
-            if path.is_symlink() or not path.is_file()
-            else path_problem(name)
-        )
+        if (problem := _why_it_stays(name, path))
     ]
     if problems:
         raise UsageError(f"{root.name}: {len(problems)} file(s) cannot travel", problems=problems)
     progress.start(f"hash {root.name}", len(paths))
+    entries = []
     with ThreadPoolExecutor(os.cpu_count()) as pool:
-        entries = []
         for entry in pool.map(_hash, paths):
             entries.append(entry)
             progress.advance()
     return Layer(root, dict(zip(names, entries, strict=True)))
+
+
+def _why_it_stays(name: str, path: Path) -> str | None:
+    if path.is_symlink() or not path.is_file():
+        return "is a link or a special file"
+    return path_problem(name)
 
 
 def _hash(path: Path) -> FileEntry:
@@ -80,74 +109,178 @@ def write_bundle(
     destination: Path,
     release: Release,
     layers: Mapping[str, Layer],
-    sign: Sign,
-    roots: tuple[SignedRoot, ...],
+    endorse: Endorse,
     progress: Progress,
 ) -> int:
-    """Write the bundle as a folder, complete or not at all; returns its bytes.
+    """Write the bundle, complete or not at all: one file if `destination` ends in .sealift, else a folder.
 
-    Raises: UsageError: the destination exists and is not an older bundle folder.
+    Returns: the bytes of all its parts as stored.
+    Raises: UsageError: the destination exists and is not an older bundle.
     """
     refuse_destination(destination)
-    building = destination.with_name(f".{destination.name}.partial")
-    shutil.rmtree(building, ignore_errors=True)
+    staging = destination.with_name(f".{destination.name}.staging")
+    shutil.rmtree(staging, ignore_errors=True)
+    staging.mkdir(parents=True)
     try:
-        _write(building, release, layers, sign, roots, progress)
-        if destination.exists():
-            shutil.rmtree(destination)
-        building.rename(destination)
+        stored = _store_objects(layers, staging, progress)
+        documents = {
+            layout.manifest(layer.ref.manifest): encode_manifest(layer.files) for layer in layers.values()
+        }
+        documents |= {layout.root(signed.root.version): signed.encode() for signed in endorse.roots}
+        transport = Transport(
+            release=release.identity,
+            manifests=tuple(sorted({layer.ref.manifest for layer in layers.values()})),
+            objects={sha256: item for sha256, (item, _) in stored.items()},
+        ).encode()
+        documents |= {layout.RELEASE: release.encode(), layout.TRANSPORT: transport}
+        documents |= _signature_documents(
+            endorse.sign(RELEASE_CONTEXT + release.encode()), (), endorse.sign(TRANSPORT_CONTEXT + transport)
+        )
+        size = sum(item.stored_size for item, _ in stored.values()) + sum(map(len, documents.values()))
+        endorse.accept(size)
+        progress.start("write the bundle")
+        write_parts(
+            destination, Parts(documents, {layout.object_(sha): path for sha, (_, path) in stored.items()})
+        )
     finally:
-        shutil.rmtree(building, ignore_errors=True)
-    return sum(path.stat().st_size for path in destination.rglob("*") if path.is_file())
+        shutil.rmtree(staging, ignore_errors=True)
+    return size
+
+
+def _store_objects(
+    layers: Mapping[str, Layer], staging: Path, progress: Progress
+) -> dict[str, tuple[StoredObject, Path]]:
+    files = {
+        entry.sha256: (layer.root / name, entry.size)
+        for layer in layers.values()
+        for name, entry in layer.files.items()
+    }
+    progress.start("compress objects", sum(size for _, size in files.values()))
+
+    def store(sha256: str) -> tuple[StoredObject, Path]:
+        path, size = files[sha256]
+        return store_object(path, sha256, size, staging)
+
+    stored: dict[str, tuple[StoredObject, Path]] = {}
+    with ThreadPoolExecutor(os.cpu_count()) as pool:
+        for sha256, result in zip(files, pool.map(store, files), strict=True):
+            stored[sha256] = result
+            progress.advance(result[0].size)
+    return stored
 
 
 def refuse_destination(destination: Path) -> None:
-    """A folder that is not an old bundle is never written over. Raises: UsageError."""
-    if destination.exists() and not (destination / layout.RELEASE).is_file():
-        is_empty = destination.is_dir() and not any(destination.iterdir())
-        if not is_empty:
-            raise UsageError(
-                f"{destination} exists and is not a bundle", next_step="name another place with -o"
-            )
+    """A file or folder that is not an old bundle is never written over. Raises: UsageError."""
+    if not destination.exists():
+        return
+    is_file = destination.is_file() and destination.suffix == layout.SUFFIX
+    is_folder = (destination / layout.RELEASE).is_file()
+    is_empty = destination.is_dir() and not any(destination.iterdir())
+    if not (is_file or is_folder or is_empty):
+        raise UsageError(f"{destination} exists and is not a bundle", next_step="name another place with -o")
 
 
-def _write(
-    building: Path,
-    release: Release,
-    layers: Mapping[str, Layer],
-    sign: Sign,
+def write_parts(destination: Path, parts: Iterable[tuple[str, int, Iterator[bytes]]]) -> None:
+    """Write (name, size, chunks) to a temporary neighbour, then rename: complete or not at all."""
+    building = destination.with_name(f".{destination.name}.partial")
+    _remove(building)
+    try:
+        if destination.suffix == layout.SUFFIX:
+            with building.open("wb") as stream:
+                tar.write_parts(stream, parts)
+                stream.flush()
+                os.fsync(stream.fileno())
+        else:
+            _write_folder(building, parts)
+        _take_place(building, destination)
+    finally:
+        _remove(building)
+
+
+def rewrite(path: Path, documents: Mapping[str, bytes], drop: Collection[str] = ()) -> None:
+    """Write a bundle again with other documents; every other part stays as it is, byte for byte.
+
+    Raises: BundleError: the bundle there is damaged.
+    """
+    source = open_source(path)
+    kept = (
+        (name, size) for name, size in source.parts().items() if name not in documents and name not in drop
+    )
+    parts = [(name, size, _chunks(source, name)) for name, size in kept]
+    parts += [(name, len(data), iter((data,))) for name, data in documents.items()]
+    write_parts(path, parts)
+
+
+def rewrite_signatures(
+    path: Path,
+    release_signatures: tuple[Signature, ...],
+    approvals: tuple[Signature, ...],
+    transport_signatures: tuple[Signature, ...],
     roots: tuple[SignedRoot, ...],
-    progress: Progress,
 ) -> None:
-    objects = {entry.sha256: entry.size for layer in layers.values() for entry in layer.files.values()}
-    progress.start("write objects", sum(objects.values()))
-    written: set[str] = set()
-    for layer in layers.values():
-        for name, entry in layer.files.items():
-            if entry.sha256 not in written:
-                _copy(layer.root / name, building / layout.object_(entry.sha256))
-                written.add(entry.sha256)
-                progress.advance(entry.size)
-        _put(building / layout.manifest(layer.ref.manifest), encode_manifest(layer.files))
-    transport = encode_transport(release.identity, objects)
-    _put(building / layout.TRANSPORT, transport)
-    _put_signatures(building / layout.TRANSPORT_SIGNATURES, sign(TRANSPORT_CONTEXT + transport))
-    for signed in roots:
-        _put(building / layout.root(signed.root.version), signed.encode())
-    _put(building / layout.RELEASE, release.encode())
-    _put_signatures(building / layout.RELEASE_SIGNATURES, sign(RELEASE_CONTEXT + release.encode()))
+    """Give a bundle exactly these signatures, and these trust roots beside those it has.
+
+    Raises: BundleError: the bundle there is damaged.
+    """
+    documents = _signature_documents(release_signatures, approvals, transport_signatures)
+    documents |= {layout.root(signed.root.version): signed.encode() for signed in roots}
+    rewrite(path, documents, drop=(layout.RELEASE_SIGNATURES, layout.TRANSPORT_SIGNATURES))
 
 
-def _copy(source: Path, sink: Path) -> None:
-    sink.parent.mkdir(parents=True, exist_ok=True)
-    shutil.copyfile(source, sink)
+def reissue(path: Path, release: Release) -> None:
+    """Give a bundle another release.json over the same layers (`sign --as-seq`); all signatures go.
+
+    Raises: BundleError: the bundle there is damaged. UsageError: other layers.
+    """
+    bundle = read_bundle(open_source(path))
+    if release.layers != bundle.release.layers:
+        raise UsageError(f"{path}: a re-issue keeps the layers")
+    transport = replace(decode_transport(bundle.transport), release=release.identity)
+    documents = {layout.RELEASE: release.encode(), layout.TRANSPORT: transport.encode()}
+    rewrite(path, documents, drop=(layout.RELEASE_SIGNATURES, layout.TRANSPORT_SIGNATURES))
 
 
-def _put(path: Path, data: bytes) -> None:
-    path.parent.mkdir(parents=True, exist_ok=True)
-    path.write_bytes(data)
+def _signature_documents(
+    release: tuple[Signature, ...], approvals: tuple[Signature, ...], transport: tuple[Signature, ...]
+) -> dict[str, bytes]:
+    documents: dict[str, bytes] = {}
+    if release or approvals:
+        value = {"approvals": signatures_to_json(approvals), "signatures": signatures_to_json(release)}
+        documents[layout.RELEASE_SIGNATURES] = canonical.encode(value)
+    if transport:
+        documents[layout.TRANSPORT_SIGNATURES] = canonical.encode(
+            {"signatures": signatures_to_json(transport)}
+        )
+    return documents
 
 
-def _put_signatures(path: Path, signatures: tuple[Signature, ...]) -> None:
-    if signatures:
-        _put(path, canonical.encode({"signatures": signatures_to_json(signatures)}))
+def _write_folder(folder: Path, parts: Iterable[tuple[str, int, Iterator[bytes]]]) -> None:
+    for name, _, chunks in parts:
+        path = folder / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        with path.open("wb") as stream:
+            stream.writelines(chunks)
+
+
+def _take_place(building: Path, destination: Path) -> None:
+    if not destination.is_dir():
+        building.replace(destination)
+        return
+    old = destination.with_name(f".{destination.name}.old")
+    _remove(old)
+    destination.rename(old)  # a folder cannot be replaced in one step: the old one stays until the new stands
+    building.rename(destination)
+    _remove(old)
+
+
+def _remove(path: Path) -> None:
+    if path.is_dir():
+        shutil.rmtree(path)
+    else:
+        path.unlink(missing_ok=True)
+
+
+def _chunks(source: Source | Path, name: str = "") -> Iterator[bytes]:
+    with source.open("rb") if isinstance(source, Path) else source.open(name) as stream:
+        while chunk := stream.read(CHUNK):
+            yield chunk

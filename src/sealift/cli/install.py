@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import os
+import sys
 import time
 from pathlib import Path
 from typing import Any
@@ -13,10 +14,14 @@ from sealift.bundle.read import VerifiedBundle
 from sealift.check.launch import check_release, require_ok
 from sealift.cli.opening import open_for_install
 from sealift.cli.options import add_common, add_prefix, prefix_of
+from sealift.cli.refusals import recording_refusals
 from sealift.cli.screen import print_result, progress_of
 from sealift.errors import NotServing
 from sealift.install.install import Box, InstallReport, Outcome, install
-from sealift.install.trust import pin
+from sealift.install.trust import confirm_fingerprint, pin, pinned_root
+from sealift.ledger.log import append, require_writable
+from sealift.ledger.record import Event
+from sealift.ledger.who import operator
 from sealift.serve import control
 from sealift.store.lock import exclusive
 from sealift.store.prefix import Prefix
@@ -25,6 +30,7 @@ from sealift.target.compatible import incompatibilities
 from sealift.target.host import read_host
 from sealift.target.interpreter import find_interpreter, own_base
 from sealift.target.target import Target
+from sealift.trust.root import SignedRoot
 
 SWITCH_TIMEOUT_S = 180.0
 
@@ -51,14 +57,37 @@ def configure(parser: argparse.ArgumentParser) -> None:
 def run(args: argparse.Namespace) -> int:
     """Run `install`."""
     prefix = prefix_of(args)
-    bundle, offered = open_for_install(args.bundle, args.trust, prefix)
-    box = _box(prefix, bundle)
-    with exclusive(prefix, "install"), progress_of(args) as progress:
-        report = install(bundle, box, progress)
-        pinned = pin(prefix, offered)
-    fingerprint = bundle.root.fingerprint if pinned else None
+    with recording_refusals(prefix, "install", args.bundle):
+        bundle, offered = open_for_install(args.bundle, args.trust, prefix)
+        box = _box(prefix, bundle)
+        if offered is not None and pinned_root(prefix) is None:
+            _confirm(args, offered)
+        require_writable(prefix.ledger)
+        with exclusive(prefix, "install"), progress_of(args) as progress:
+            report = install(bundle, box, progress)
+            is_first = pin(prefix, offered, bundle.bundle.roots)
+            append(prefix.ledger, Event.INSTALL, _facts(report, bundle), who=operator())
+    fingerprint = bundle.root.fingerprint if is_first else None
     print_result(args, _result(report, fingerprint), _text(report, prefix, fingerprint))
     return 0
+
+
+def _confirm(args: argparse.Namespace, offered: SignedRoot) -> None:
+    """On a terminal the paper decides; an unattended install trusts who wrote its command line."""
+    if not (args.no_input or args.json) and sys.stdin.isatty():
+        confirm_fingerprint(offered.root, input)
+
+
+def _facts(report: InstallReport, bundle: VerifiedBundle) -> dict[str, Any]:
+    return {
+        "before": report.previous.version if report.previous else "",
+        "identity": report.release.identity,
+        "officers": list(bundle.vouched.officers),
+        "outcome": report.outcome.name.lower(),
+        "product": report.release.name,
+        "signers": list(bundle.signers),
+        "version": report.release.version,
+    }
 
 
 def _box(prefix: Prefix, bundle: VerifiedBundle) -> Box:

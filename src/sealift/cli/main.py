@@ -22,6 +22,7 @@ GROUPS: Final[dict[str, dict[str, str]]] = {
         "predict": "send inputs to a service, or through a project in process",
         "lock": "resolve the project's dependencies and write them with hashes",
         "pack": "project -> one signed bundle",
+        "sign": "add a signature or an approval to a bundle",
     },
     "Look": {
         "inspect": "what a bundle holds, and who signed it",
@@ -31,7 +32,11 @@ GROUPS: Final[dict[str, dict[str, str]]] = {
         "install": "verify, stage, check and switch to a bundle",
         "status": "what is installed and how it serves",
     },
-    "Keep": {"keys": "make and show signing keys"},
+    "Keep": {
+        "keys": "make, show, rotate and revoke signing keys",
+        "trust": "show and change whom this box believes",
+        "audit": "show and verify the log of what was done",
+    },
     "More": {"demo": "the whole journey with a real model, in three minutes"},
 }
 HIDDEN: Final = {"_worker": "worker", "_check": "check", "_record": "record"}

@@ -1,14 +1,29 @@
-"""How the verbs open a bundle: read, and verify with whatever root the box or the person trusts."""
+"""How the verbs open a bundle: read it, and find the root and policy to judge it by."""
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from pathlib import Path
 
+from sealift.bundle.documents import encode_manifest
 from sealift.bundle.read import UnverifiedBundle, VerifiedBundle, read_bundle, verify
 from sealift.bundle.source import open_source
-from sealift.install.trust import pinned_root, read_root, root_to_trust
+from sealift.errors import MissingPart
+from sealift.install.trust import pinned_root, read_policy, read_root, root_to_trust
+from sealift.store.files import storing
 from sealift.store.prefix import Prefix
-from sealift.trust.root import SignedRoot
+from sealift.store.releases import known_manifest
+from sealift.trust.root import Root, SignedRoot
+from sealift.trust.vouch import Policy
+
+
+@dataclass(frozen=True, slots=True)
+class Looked:
+    """A bundle to look at, and by what this machine would judge it; `root` is None where nobody is trusted."""
+
+    bundle: UnverifiedBundle
+    root: Root | None
+    policy: Policy
 
 
 def open_for_install(
@@ -16,20 +31,55 @@ def open_for_install(
 ) -> tuple[VerifiedBundle, SignedRoot | None]:
     """A bundle that this prefix may install, and the root to pin if it was offered.
 
-    Raises: UsageError, BundleError, TrustError.
+    Raises: UsageError, BundleError, TrustError, StoreError.
     """
-    bundle = read_bundle(open_source(path))
+    bundle = read_bundle(open_source(path), _Manifests(prefix))
     offered = read_root(trust) if trust is not None else None
-    return verify(bundle, root_to_trust(prefix, offered, bundle)), offered
+    return verify(bundle, root_to_trust(prefix, offered, bundle), read_policy(prefix)), offered
 
 
 def open_to_look(
-    path: Path, trust: Path | None, prefix: Prefix
-) -> tuple[UnverifiedBundle, VerifiedBundle | None]:
-    """A bundle to look at; verified when a root is named or pinned, else None beside it.
+    path: Path, trust: Path | None, prefix: Prefix, older: UnverifiedBundle | None = None
+) -> Looked:
+    """A bundle to look at, whoever signed it; `--trust` goes before the pinned root.
 
-    Raises: UsageError, BundleError; TrustError only when a root is at hand and does not vouch.
+    Args:
+        older: has the manifests that a small bundle leaves out.
+    Raises: UsageError, BundleError, DigestMismatch; StoreError: this machine's own trust is damaged.
     """
-    bundle = read_bundle(open_source(path))
+    manifests = _Manifests(prefix, older)
+    try:
+        bundle = read_bundle(open_source(path), manifests)
+    except MissingPart as error:
+        if not manifests.lacking:
+            raise
+        raise MissingPart(
+            error.message,
+            next_step="name the bundle that the box has: --against OLD; or carry the full bundle",
+        ) from error
     root = read_root(trust).root if trust is not None else pinned_root(prefix)
-    return bundle, verify(bundle, root) if root is not None else None
+    return Looked(bundle, root, read_policy(prefix))
+
+
+class _Manifests:
+    """Layer manifests that do not travel: in an older bundle, else in this box's store."""
+
+    def __init__(self, prefix: Prefix, older: UnverifiedBundle | None = None) -> None:
+        self._prefix = prefix
+        self._older = older
+        self.lacking = False
+
+    def __call__(self, digest: str) -> bytes | None:
+        data = self._in_older(digest)
+        if data is None:
+            with storing(self._prefix.manifests):
+                data = known_manifest(self._prefix, digest)
+        self.lacking = self.lacking or data is None
+        return data
+
+    def _in_older(self, digest: str) -> bytes | None:
+        if self._older is None:
+            return None
+        layers = self._older.release.layers
+        found = [self._older.manifests[name] for name, ref in layers.items() if ref.manifest == digest]
+        return encode_manifest(found[0]) if found else None

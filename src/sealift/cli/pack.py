@@ -6,18 +6,19 @@ import argparse
 import os
 import platform
 import tempfile
-import time
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from datetime import datetime
 from pathlib import Path
 from typing import Any
 
 from sealift import __version__, canonical
 from sealift.bundle import layout
+from sealift.bundle.write import Endorse
 from sealift.check.launch import record_goldens
-from sealift.cli.options import add_common, add_passphrase, passphrase_of, source_date_epoch
+from sealift.cli.options import add_common, add_passphrase
 from sealift.cli.screen import megabytes, print_result, progress_of, table
+from sealift.cli.signing import Signing, signing_of
 from sealift.collect.layers import write_layers
 from sealift.collect.lock import Collected, collect_wheels
 from sealift.collect.pip_download import CollectOptions
@@ -26,18 +27,16 @@ from sealift.collect.wheel import sha256_of
 from sealift.errors import UsageError
 from sealift.events import Progress
 from sealift.model.service import ServedModel
-from sealift.pack import sequence
 from sealift.pack.application import write_application
+from sealift.pack.gates import Package, check_gates, check_size
 from sealift.pack.pack import Packed, Parts, pack
 from sealift.project.file import load_project
 from sealift.project.project import Project
-from sealift.seal import keyfile
 from sealift.store.releases import release_command
 from sealift.target.host import own_python, read_host
 from sealift.target.interpreter import Interpreter, find_interpreter, own_base
 from sealift.target.target import Target
 from sealift.target.wish import target_for
-from sealift.trust.root import SignedRoot, decode_root
 
 
 def configure(parser: argparse.ArgumentParser) -> None:
@@ -48,7 +47,8 @@ def configure(parser: argparse.ArgumentParser) -> None:
         "Packing the same content twice gives the same bytes.",
         "  sealift pack fraud -o /media/usb/ --keys keys\n"
         "  sealift pack . --keys keys --passphrase-file /run/secrets/phrase\n"
-        "  SOURCE_DATE_EPOCH=0 sealift pack fraud -o fraud-1.0 --keys keys",
+        "  sealift pack fraud -o fraud-1.0.sealift --unsigned      (sealift sign it on another machine)\n"
+        "  SOURCE_DATE_EPOCH=0 sealift pack fraud -o fraud-1.0 --keys keys      (a folder)",
     )
     parser.add_argument("project", nargs="?", type=Path, default=Path(), metavar="DIR")
     parser.add_argument(
@@ -56,9 +56,13 @@ def configure(parser: argparse.ArgumentParser) -> None:
         "--output",
         type=Path,
         metavar="PLACE",
-        help="the bundle's folder, or an existing folder to put NAME-VERSION in (default: here)",
+        help="the bundle: a file if it ends in .sealift, else a folder; in an existing folder: "
+        "NAME-VERSION.sealift (default: here)",
     )
     parser.add_argument("--keys", type=Path, metavar="KEYS", help="what `sealift keys init` wrote")
+    parser.add_argument(
+        "--unsigned", action="store_true", help="leave signing to `sealift sign` on another machine"
+    )
     add_wheel_sources(parser)
     add_passphrase(parser)
 
@@ -71,19 +75,10 @@ def add_wheel_sources(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--no-index", action="store_true", help="take wheels from --find-links only")
 
 
-@dataclass(frozen=True, slots=True)
-class _Signing:
-    """Who signs: the release key and the root that vouches for it."""
-
-    key: keyfile.SigningKey
-    root: SignedRoot
-    ledger: Path
-
-
 def run(args: argparse.Namespace) -> int:
     """Run `pack`."""
     project = load_project(args.project)
-    signing = _signing(args)
+    signing = signing_of(args)
     target = target_for(project.target, read_host(), own_python())
     with tempfile.TemporaryDirectory(prefix="sealift-pack-") as workspace, progress_of(args) as progress:
         packed, notes = _pack(args, project, signing, target, Path(workspace), progress)
@@ -94,7 +89,7 @@ def run(args: argparse.Namespace) -> int:
 def _pack(
     args: argparse.Namespace,
     project: Project,
-    signing: _Signing,
+    signing: Signing,
     target: Target,
     workspace: Path,
     progress: Progress,
@@ -105,6 +100,8 @@ def _pack(
     progress.start("read the models")
     models, notes = write_application(project, tree / "application")
     collected = collect_wheels(project.python, target, _collect_options(args, workspace, progress))
+    gates = check_gates(project.gates, _packages(project, collected), None)
+    gates.require_passed()
     target = _narrowed(target, project, collected)
     left_out = write_layers(collected, tree, interpreter.path, progress)
     progress.start("record golden inputs")
@@ -113,6 +110,7 @@ def _pack(
     checks = {
         "golden_checked": not any("not golden-checked" in note for note in golden_notes),
         "golden_notes": list(golden_notes),
+        "gates": dict(gates.results),
         "model_notes": list(notes),
     }
     provenance = {"packer": f"sealift {__version__}", "python": interpreter.version}
@@ -123,11 +121,31 @@ def _pack(
         target=target.to_json(),
         checks=checks,
         provenance=provenance,
-        roots=(signing.root,),
         bill=_bill(project, models, collected),
     )
-    packed = pack(parts, _destination(args, project), _sign(signing), _sequence(signing, project), progress)
+    endorse = Endorse(
+        signing.sign, signing.roots, lambda size: check_size(project.gates, size).require_passed()
+    )
+    packed = pack(parts, _destination(args, project), endorse, signing.sequence_for(project.name), progress)
+    signing.record(packed)
     return packed, [*notes, *golden_notes, *collected.notes, *left_out]
+
+
+def _packages(project: Project, collected: Collected) -> list[Package]:
+    """Everything with a licence: wheels, sealift itself, and models that state one (one's own need not)."""
+    parts = (("runtime", collected.runtime), ("dependencies", collected.dependencies))
+    found = [
+        Package(wheel.name, wheel.version, wheel.licence, layer)
+        for layer, wheels in parts
+        for wheel in wheels
+    ]
+    found.append(Package("sealift", __version__, "Apache-2.0", "runtime"))
+    found += [
+        Package(model.name, project.version, model.license, "application")
+        for model in project.models
+        if model.license
+    ]
+    return found
 
 
 def _bill(project: Project, models: Sequence[ServedModel], collected: Collected) -> Callable[[str], bytes]:
@@ -188,36 +206,12 @@ def wheel_cache() -> Path:
     return Path(base) / "sealift" / "wheels"
 
 
-def _signing(args: argparse.Namespace) -> _Signing:
-    if args.keys is None:
-        raise UsageError(
-            "nobody signs this bundle", next_step="sealift keys init keys, then pack with --keys keys"
-        )
-    folder = args.keys if (args.keys / "release").is_dir() else args.keys.parent
-    path = folder / "root.json"
-    try:
-        root = decode_root(path.read_bytes(), str(path))
-    except OSError as error:
-        raise UsageError(f"{path}: {error.strerror}", next_step=f"sealift keys init {args.keys}") from error
-    key = keyfile.load(folder / "release" / "key.pem", passphrase_of(args))
-    if key.public.key_id not in root.root.release_keys:
-        raise UsageError(f"{folder}: root.json does not know the release key beside it")
-    return _Signing(key, root, folder / "release" / "sequences.json")
-
-
-def _sign(signing: _Signing) -> Callable[[bytes], tuple[Any, ...]]:
-    return lambda message: (signing.key.sign(message),)
-
-
-def _sequence(signing: _Signing, project: Project) -> Callable[[str], sequence.Entry]:
-    epoch = source_date_epoch()
-    return lambda content: sequence.assign(signing.ledger, project.name, content, time.time(), epoch)
-
-
 def _destination(args: argparse.Namespace, project: Project) -> Path:
     place: Path = args.output or Path()
     is_bundle = (place / layout.RELEASE).is_file()
-    return place / f"{project.name}-{project.version}" if place.is_dir() and not is_bundle else place
+    if place.is_dir() and not is_bundle:
+        return place / f"{project.name}-{project.version}{layout.SUFFIX}"
+    return place
 
 
 def _result(packed: Packed, notes: list[str]) -> dict[str, Any]:
@@ -242,7 +236,7 @@ def _text(packed: Packed, notes: list[str]) -> str:
         f"packed {release.product} {release.version} {canonical.short(release.identity)} (sequence {release.seq})",
         table(rows, right=(1, 2)),
         *(f"  note: {note}" for note in notes),
-        f"  {packed.path}, {megabytes(packed.stored_size)}",
+        f"  {packed.path}, {megabytes(packed.stored_size)} to carry",
         f"  next: sealift inspect {packed.path}   then carry it, and sealift install it on the box",
     ]
     return "\n".join(lines)

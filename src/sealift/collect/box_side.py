@@ -16,6 +16,7 @@ CONNECTED_ONLY = (
     "cli/lock.py",
     "cli/optimize.py",
     "cli/pack.py",
+    "cli/signing.py",
     "collect/*",
     "demo/*",
     "model/graph_*.py",

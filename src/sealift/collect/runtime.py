@@ -15,6 +15,7 @@ from sealift.target.target import Target
 
 PERMITTED = {
     "cryptography": SpecifierSet(">=42"),
+    "zstandard": SpecifierSet(">=0.22"),
     "httptools": SpecifierSet(">=0.6,<1"),
     "msgspec": SpecifierSet(">=0.19,<1"),
     "numpy": SpecifierSet(">=1.26,<3"),

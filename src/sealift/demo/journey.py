@@ -14,6 +14,7 @@ from typing import Any, Final, Protocol, TextIO
 
 from sealift.bundle import layout
 from sealift.bundle.documents import decode_release
+from sealift.bundle.source import document, open_source
 from sealift.demo import material, project
 from sealift.demo.answers import check_expected, read_answers
 from sealift.demo.commands import Background, Completed, Runner, Subprocesses
@@ -151,6 +152,7 @@ class _Journey:
         self._screen.step("3. Make signing keys (thrown away with the demo) and pack one signed bundle")
         secret = ("--passphrase-file", passphrase.name, "--no-input")
         self._sealift("make keys", ["keys", "init", "keys", *secret])
+        (self._folder / "usb").mkdir()
         self._sealift("pack", ["pack", _PROJECT, "-o", "usb", "--keys", "keys", *secret], live=True)
         self._sealift("inspect", ["inspect", "usb", "--trust", "keys/root.json"])
 
@@ -241,7 +243,7 @@ class _Journey:
         self._times.append((title, time.monotonic() - start))
 
     def _sizes(self) -> None:
-        release = decode_release((self._folder / "usb" / layout.RELEASE).read_bytes())
+        release = decode_release(document(open_source(self._folder / "usb"), layout.RELEASE))
         model = self._folder / _PROJECT / "model.onnx"
         rows = [("what", "files", "MB"), ("model.onnx", "1", _mb(model.stat().st_size))]
         rows += [

@@ -8,11 +8,12 @@ from dataclasses import dataclass, replace
 from enum import Enum
 from typing import Any
 
-from sealift import __version__, canonical
+from sealift import __version__
 from sealift.bundle.documents import Release
 from sealift.bundle.read import VerifiedBundle
-from sealift.errors import Downgrade, IncompatibleHost, NotActivated, NotServing, SealiftError
+from sealift.errors import IncompatibleHost, NotActivated, NotServing, SealiftError
 from sealift.events import Progress
+from sealift.store import sequences
 from sealift.store.files import write_file
 from sealift.store.prefix import Prefix
 from sealift.store.releases import (
@@ -74,16 +75,18 @@ def install(bundle: VerifiedBundle, box: Box, progress: Progress) -> InstallRepo
 
     Raises:
         IncompatibleHost: this box is not what the release was packed for, or this sealift is too old.
-        Downgrade: an older sequence number than one installed here.
+        Downgrade: an older sequence number than one committed here, or below the floor.
         NoSpace, DigestMismatch, MissingPart, StoreError: staging failed.
         NotActivated: a check failed, or the new worker did not get ready.
     """
     installed = installed_releases(box.prefix, bundle.release.product)
     previous = _active(box.prefix, bundle.release.product, installed)
     if previous is not None and previous.identity == bundle.identity:
+        _commit(box.prefix, bundle)  # an install may have been cut off between switch and commit
         return InstallReport(Outcome.NOTHING_TO_DO, previous, previous)
     _require_host(bundle.release, box)
-    _require_order(bundle, installed)
+    known = {release.identity for release in installed}
+    sequences.decide(_anchor(box.prefix, bundle, installed), bundle.release.seq, bundle.identity, known)
     is_new = not tree_of(box.prefix, bundle).is_dir()
     staged = _staged(bundle, box, progress)
     progress.start("check on this box")
@@ -94,7 +97,26 @@ def install(bundle: VerifiedBundle, box: Box, progress: Progress) -> InstallRepo
             drop_tree(staged.tree)
         raise
     record(box.prefix, checked)
-    return InstallReport(_switch(box, checked, previous), checked, previous)
+    outcome = _switch(box, checked, previous)
+    _commit(box.prefix, bundle)
+    return InstallReport(outcome, checked, previous)
+
+
+def _anchor(
+    prefix: Prefix, bundle: VerifiedBundle, installed: tuple[InstalledRelease, ...]
+) -> sequences.Anchor | None:
+    """What was committed; where both places are gone, the records of installed releases are the witness."""
+    found = sequences.read(prefix, bundle.release.product)
+    if found is not None or not installed:
+        return found
+    newest = max(installed, key=lambda release: release.seq)
+    return sequences.Anchor(newest.name, newest.seq, newest.identity, floor_seq=0)
+
+
+def _commit(prefix: Prefix, bundle: VerifiedBundle) -> None:
+    """From here on nothing older is let in: sequence and floor take effect (clause 9)."""
+    release = bundle.release
+    sequences.commit(prefix, release.product, release.seq, bundle.identity, release.floor_seq)
 
 
 def _staged(bundle: VerifiedBundle, box: Box, progress: Progress) -> InstalledRelease:
@@ -156,18 +178,6 @@ def _require_host(release: Release, box: Box) -> None:
             f"{release.product} {release.version} was not packed for this box",
             problems=problems,
             next_step="pack it again with a [target] that describes this box; nothing was changed",
-        )
-
-
-def _require_order(bundle: VerifiedBundle, installed: tuple[InstalledRelease, ...]) -> None:
-    if any(release.identity == bundle.identity for release in installed):
-        return
-    newest = max((release.seq for release in installed), default=-1)
-    if bundle.release.seq <= newest:
-        raise Downgrade(
-            f"{bundle.release.product} {bundle.release.version} has sequence {bundle.release.seq}, "
-            f"{canonical.short(bundle.identity)}; this box already took sequence {newest}",
-            next_step="return to an installed release, or have the older version signed again with a new sequence",
         )
 
 

@@ -9,10 +9,9 @@ from typing import Any, Final
 
 from sealift import __version__, canonical
 from sealift.bundle.documents import LAYERS, Release
-from sealift.bundle.write import Layer, Sign, hash_layer, refuse_destination, write_bundle
+from sealift.bundle.write import Endorse, Layer, hash_layer, refuse_destination, write_bundle
 from sealift.events import Progress, Silent
 from sealift.pack.sequence import Entry
-from sealift.trust.root import SignedRoot
 
 BILL_NAME: Final = "sbom.cdx.json"
 EPOCH: Final = "1970-01-01T00:00:00Z"
@@ -22,7 +21,7 @@ EPOCH: Final = "1970-01-01T00:00:00Z"
 class Parts:
     """What goes into a bundle. `tree` holds one folder per layer, complete.
 
-    `target`, `checks` and `provenance` are JSON without floats; `roots` travel along.
+    `target`, `checks` and `provenance` are JSON without floats.
     `bill` makes the bill of materials for a time of creation, so that packing twice gives the same bytes.
     """
 
@@ -32,7 +31,6 @@ class Parts:
     target: Mapping[str, Any]
     checks: Mapping[str, Any]
     provenance: Mapping[str, Any]
-    roots: tuple[SignedRoot, ...]
     bill: Callable[[str], bytes]
 
 
@@ -49,14 +47,13 @@ class Packed:
 def pack(
     parts: Parts,
     destination: Path,
-    sign: Sign,
+    endorse: Endorse,
     assign_sequence: Callable[[str], Entry],
     progress: Progress,
 ) -> Packed:
     """Hash the layers, give the release its sequence, sign and write it.
 
     Args:
-        sign: message -> signatures; empty for an unsigned bundle.
         assign_sequence: content digest -> its ledger entry.
     Raises: UsageError: a file that cannot travel, or a destination that is something else.
     """
@@ -68,7 +65,7 @@ def pack(
     bill.write_bytes(parts.bill(entry.created))
     layers["application"] = hash_layer(parts.tree / "application", Silent())
     release = replace(_draft(parts, layers), seq=entry.seq, created=entry.created)
-    stored = write_bundle(destination, release, layers, sign, parts.roots, progress)
+    stored = write_bundle(destination, release, layers, endorse, progress)
     return Packed(destination, release, layers, stored)
 
 

@@ -18,6 +18,7 @@ from sealift.project.positions import key_lines
 from sealift.project.project import Project
 from sealift.project.section import Report, Section
 from sealift.project.sections import (
+    read_gates,
     read_golden,
     read_limits,
     read_name_and_version,
@@ -129,6 +130,7 @@ def _project(document: Section) -> Project:
         slo=read_slo(document),
         limits=read_limits(document),
         golden=read_golden(document),
+        gates=read_gates(document),
     )
 
 

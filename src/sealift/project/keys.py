@@ -21,7 +21,7 @@ from sealift.model.declaration import (
     TensorOutput,
     TextInput,
 )
-from sealift.project.project import Limits, Optimize, PythonSources, Slo, TargetWish
+from sealift.project.project import Gates, Limits, Optimize, PythonSources, Slo, TargetWish
 from sealift.project.words import listed, nearest
 
 SECTION_KEYS: Final[Mapping[str, tuple[str, ...]]] = {
@@ -34,6 +34,7 @@ SECTION_KEYS: Final[Mapping[str, tuple[str, ...]]] = {
     "slo": tuple(field.name for field in fields(Slo)),
     "limits": tuple(field.name for field in fields(Limits)),
     "checks": ("golden",),
+    "gates": tuple(field.name for field in fields(Gates)),
 }
 """Section -> its keys. `[models.NAME]` has those of `[model]`, and `handler` as a sub-section."""
 

@@ -77,6 +77,21 @@ class Limits:
 
 
 @dataclass(frozen=True, slots=True)
+class Gates:
+    """`[gates]`: what `pack` refuses. An absent key refuses nothing.
+
+    `licences` are SPDX identifiers; `licence_exceptions` are `name` or `name==version`; `max_bundle_mb` counts
+    10^6 bytes on the medium; `vulnerabilities` is a folder or zip of OSV files.
+    """
+
+    licences: tuple[str, ...] = ()
+    licence_exceptions: tuple[str, ...] = ()
+    max_bundle_mb: float | None = None
+    vulnerabilities: Path | None = None
+    accepted_vulnerabilities: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
 class Project:
     """One service as its engineer declares it. `root` is the project folder."""
 
@@ -90,3 +105,4 @@ class Project:
     slo: Slo = Slo()
     limits: Limits = Limits()
     golden: Path | None = None
+    gates: Gates = Gates()

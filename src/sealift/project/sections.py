@@ -1,4 +1,4 @@
-"""`[project]`, `[target]`, `[python]`, `[optimize]`, `[slo]`, `[limits]`, `[checks]` -> their values."""
+"""`[project]`, `[target]`, `[python]`, `[optimize]`, `[slo]`, `[limits]`, `[checks]`, `[gates]` -> their values."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from typing import Final
 
 from sealift.project.folder import Unfit
 from sealift.project.keys import SECTION_KEYS
-from sealift.project.project import Limits, Optimize, PythonSources, Slo, TargetWish
+from sealift.project.project import Gates, Limits, Optimize, PythonSources, Slo, TargetWish
 from sealift.project.section import POSITIVE, Form, Range, Section
 from sealift.project.words import quoted, shown
 from sealift.target.presets import PRESETS
@@ -32,6 +32,17 @@ _PYTHON: Final = Form(re.compile(r"3\.(1[1-9]|[2-9][0-9])"), '"3.11" or a newer 
 _CUDA: Final = Form(re.compile(r"[0-9]{1,2}\.[0-9]{1,2}"), 'a CUDA version such as "12.4"')
 _INTERPRETER: Final = Form(
     re.compile(r"system|bundled|/[^\0]*[^/\0]"), '"system" or an absolute path on the box'
+)
+_LICENCE: Final = Form(
+    re.compile(r"[A-Za-z0-9][A-Za-z0-9.+-]{0,63}( WITH [A-Za-z0-9][A-Za-z0-9.-]{0,63})?"),
+    'one SPDX identifier such as "Apache-2.0"',
+)
+_PACKAGE: Final = Form(
+    re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,99}(==[0-9A-Za-z][0-9A-Za-z._+!-]{0,63})?"),
+    'a package such as "name" or "name==1.4.0"',
+)
+_ADVISORY: Final = Form(
+    re.compile(r"[A-Za-z0-9][A-Za-z0-9._:-]{2,99}"), 'the id of an entry such as "GHSA-xxxx-xxxx-xxxx"'
 )
 _SHARE: Final = Range("a share above 0 and below 1, such as 0.9995", lambda x: 0 < x < 1)
 _POINTS: Final = Range("a number from 0 to 100", lambda x: 0 <= x <= 100)
@@ -146,3 +157,19 @@ def read_golden(document: Section) -> Path | None:
     section = document.child("checks")
     section.allow_only(SECTION_KEYS["checks"])
     return section.path_to("golden", "file or folder")
+
+
+def read_gates(document: Section) -> Gates:
+    """`[gates]`; absent keys refuse nothing, and an exception without its gate is refused."""
+    section = document.child("gates")
+    section.allow_only(SECTION_KEYS["gates"])
+    for key, gate in (("licence_exceptions", "licences"), ("accepted_vulnerabilities", "vulnerabilities")):
+        if key in section and gate not in section and not section.report.is_meant((*section.path, gate)):
+            section.refuse(key, f"expected '{gate}' beside it; without that gate there is nothing to except")
+    return Gates(
+        licences=section.texts("licences", (), _LICENCE),
+        licence_exceptions=section.texts("licence_exceptions", (), _PACKAGE),
+        max_bundle_mb=section.number("max_bundle_mb", None, POSITIVE),
+        vulnerabilities=section.path_to("vulnerabilities", "file or folder"),
+        accepted_vulnerabilities=section.texts("accepted_vulnerabilities", (), _ADVISORY),
+    )

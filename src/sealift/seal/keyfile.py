@@ -18,6 +18,10 @@ from sealift.errors import UsageError
 from sealift.trust.keys import ED25519, PublicKey, Signature
 
 
+class WrongPassphrase(UsageError):
+    """The file is a private key that this passphrase does not open, or no private key at all."""
+
+
 class SigningKey:
     """A private key in memory; its `repr` tells nothing."""
 
@@ -61,14 +65,14 @@ def save(key: SigningKey, path: Path, passphrase: bytes) -> None:
 def load(path: Path, passphrase: bytes) -> SigningKey:
     """Read a key back.
 
-    Raises: UsageError: not there, not readable, not an Ed25519 key, or another passphrase.
+    Raises: UsageError: not there, not readable, not an Ed25519 key. WrongPassphrase.
     """
     try:
         private = load_pem_private_key(path.read_bytes(), passphrase)
     except OSError as error:
         raise UsageError(f"{path}: cannot read the key: {error.strerror}") from error
     except (ValueError, TypeError) as error:
-        raise UsageError(f"{path}: wrong passphrase, or not a private key") from error
+        raise WrongPassphrase(f"{path}: wrong passphrase, or not a private key") from error
     if not isinstance(private, Ed25519PrivateKey):
         raise UsageError(f"{path}: expected an Ed25519 key")
     return SigningKey(private)

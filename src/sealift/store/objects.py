@@ -5,13 +5,13 @@ from __future__ import annotations
 import errno
 import os
 import shutil
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import IO
 
 from sealift.bundle.documents import FileEntry
-from sealift.bundle.read import copy_checked
-from sealift.errors import DigestMismatch, NoSpace
+from sealift.errors import NoSpace, SealiftError
 from sealift.store.files import storing
 from sealift.store.prefix import Prefix
 
@@ -35,10 +35,12 @@ class ObjectStore:
         except FileNotFoundError:
             return False
 
-    def add(self, entry: FileEntry, source: IO[bytes]) -> None:
-        """Take an object in, hashing on the way; a wrong one leaves nothing behind.
+    def add(self, entry: FileEntry, copy: Callable[[IO[bytes]], None]) -> None:
+        """Take an object in; a refused one leaves nothing behind.
 
-        Raises: DigestMismatch, StoreError, NoSpace.
+        Args:
+            copy: writes the object to the stream it is given, and checks it.
+        Raises: BundleError, TrustError: what `copy` found. StoreError, NoSpace.
         """
         final = self.path(entry)
         temporary = final.with_name(f".{final.name}.new")
@@ -46,10 +48,10 @@ class ObjectStore:
             final.parent.mkdir(parents=True, exist_ok=True)
             try:
                 with temporary.open("wb") as sink:
-                    copy_checked(source, sink, entry.sha256)
+                    copy(sink)
                     os.fchmod(sink.fileno(), 0o555 if entry.executable else 0o444)
                 temporary.replace(final)
-            except DigestMismatch:
+            except SealiftError:
                 temporary.unlink(missing_ok=True)
                 raise
             except OSError as error:

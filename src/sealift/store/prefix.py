@@ -34,6 +34,11 @@ class Prefix:
         return self.root / "store" / "objects"
 
     @property
+    def manifests(self) -> Path:
+        """Layer manifests by digest, for bundles that leave unchanged layers out."""
+        return self.root / "store" / "manifests"
+
+    @property
     def bin(self) -> Path:
         """The prefix's own `sealift` command, run from the active release."""
         return self.root / "bin"
@@ -54,6 +59,16 @@ class Prefix:
     def pinned_root(self) -> Path:
         """The trust root of this prefix."""
         return self.state / "trust" / "root.json"
+
+    @property
+    def ledger(self) -> Path:
+        """The hash-chained log of what was done here."""
+        return self.state / "ledger.jsonl"
+
+    @property
+    def sequences(self) -> tuple[Path, Path]:
+        """The highest sequence per product, anchored in two places: losing one lets no older bundle in."""
+        return self.state / "trust" / "sequences.json", self.root / "store" / "sequences.json"
 
     def control(self, name: str) -> Path:
         """The supervisor's control socket."""

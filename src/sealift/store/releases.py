@@ -5,14 +5,24 @@ from __future__ import annotations
 import ctypes
 import os
 import shutil
+from collections.abc import Iterable
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
+from sealift.bundle.documents import FileEntry, encode_manifest
 from sealift.bundle.read import VerifiedBundle
-from sealift.errors import NotInstalled, StoreError
+from sealift.errors import MissingPart, NotInstalled, StoreError
 from sealift.events import Progress
-from sealift.store.files import point_link, read_document, storing, sync_folder, write_document
+from sealift.store.files import (
+    point_link,
+    read_document,
+    storing,
+    sync_folder,
+    write_document,
+    write_file,
+)
 from sealift.store.objects import require_space, store_of
 from sealift.store.prefix import Prefix
 
@@ -62,13 +72,13 @@ def stage_tree(prefix: Prefix, bundle: VerifiedBundle, progress: Progress) -> Pa
         return tree
     store = store_of(prefix)
     missing = {(entry.sha256, entry.executable): entry for _, entry in bundle.files() if not store.has(entry)}
+    _require_parts(bundle, missing.values())
     needed = sum(entry.size for entry in missing.values())
     count = sum(1 for _ in bundle.files())
     require_space(prefix, needed, len(missing) + count // 8)
     progress.start("copy objects", needed)
     for entry in missing.values():
-        with bundle.open_object(entry.sha256) as source:
-            store.add(entry, source)
+        store.add(entry, partial(bundle.copy_object, entry.sha256))
         progress.advance(entry.size)
     building = tree.with_name(f".{tree.name}.partial")
     with storing(building):
@@ -81,10 +91,29 @@ def stage_tree(prefix: Prefix, bundle: VerifiedBundle, progress: Progress) -> Pa
             store.link(entry, final)
             progress.advance()
         (building / "release.json").write_bytes(bundle.release.encode())
+        for layer, files in bundle.bundle.manifests.items():
+            write_file(
+                prefix.manifests / f"{bundle.release.layers[layer].manifest}.json", encode_manifest(files)
+            )
         _sync_filesystem(building)
         building.rename(tree)
         sync_folder(tree.parent)
     return tree
+
+
+def _require_parts(bundle: VerifiedBundle, missing: Iterable[FileEntry]) -> None:
+    absent = {entry.sha256: entry.size for entry in missing if entry.sha256 not in bundle.bundle.objects}
+    if absent:
+        raise MissingPart(
+            f"{len(absent)} object(s), {sum(absent.values()) / 1e6:.1f} MB, neither travel nor are on this box",
+            next_step="carry the full bundle: this one was made for a box with an earlier release",
+        )
+
+
+def known_manifest(prefix: Prefix, digest: str) -> bytes | None:
+    """The bytes of a layer manifest that an earlier release brought, for a bundle that leaves it out."""
+    path = prefix.manifests / f"{digest}.json"
+    return path.read_bytes() if path.is_file() else None
 
 
 def drop_tree(tree: Path) -> None:

@@ -1,0 +1,1 @@
+"""Bundle -> pages: what a person must see before it crosses, as text, HTML, a list and plain files."""

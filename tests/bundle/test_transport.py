@@ -1,0 +1,68 @@
+"""transport.json has one permitted form."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from sealift import canonical
+from sealift.bundle.transport import StoredObject, Transport, decode_transport
+from sealift.errors import MalformedBundle
+
+A, B = "aa" * 32, "bb" * 32
+TRANSPORT = Transport(
+    release=A,
+    manifests=(A, B),
+    objects={A: StoredObject("raw", 4, 4, A), B: StoredObject("zstd", 40, 9, A)},
+)
+
+
+def changed(**changes: Any) -> bytes:
+    return canonical.encode(canonical.decode(TRANSPORT.encode(), "x") | changes)
+
+
+def stored(**changes: Any) -> dict[str, Any]:
+    entry = {"codec": "zstd", "size": 40, "stored_sha256": A, "stored_size": 9, **changes}
+    return {"objects": {B: entry}}
+
+
+def test_it_reads_back_as_written() -> None:
+    assert decode_transport(TRANSPORT.encode()) == TRANSPORT
+
+
+@pytest.mark.parametrize(
+    ("changes", "said"),
+    [
+        (stored(codec="zip"), "codec 'zip' is not known to this sealift"),
+        (stored(codec="hdiff"), "codec 'hdiff' is not known to this sealift"),
+        (stored(codec="raw"), "a raw object is stored as itself"),
+        (stored(stored_size=40), "zstd must be smaller than the object"),
+        (stored(size=2**40), "at most 8589934591 are permitted"),
+        (stored(size=-1), "size is -1"),
+        (stored(size=True), "size is True"),
+        (stored(stored_sha256="AA" * 32), "stored_sha256 is"),
+        (stored(extra=1), "unknown keys ['extra']"),
+        ({"objects": {"x": {}}}, "object name is 'x'"),
+        ({"objects": []}, "objects is not an object"),
+        ({"manifests": [B, A]}, "not in order"),
+        ({"manifests": [A, A]}, "stand twice"),
+        ({"manifests": [A, B, "cc" * 32, "dd" * 32]}, "more than the layers"),
+        ({"manifests": "x"}, "manifests is not a list"),
+        ({"release": "x"}, "release is 'x'"),
+        ({"format": "sealift-transport/2"}, "expected format sealift-transport/1"),
+        ({"extra": 1}, "unknown keys ['extra']"),
+    ],
+)
+def test_any_other_form_is_refused(changes: dict[str, Any], said: str) -> None:
+    with pytest.raises(MalformedBundle) as caught:
+        decode_transport(changed(**changes))
+    assert said in caught.value.message
+
+
+@given(st.binary(max_size=80))
+def test_no_bytes_raise_anything_but_malformed_bundle(data: bytes) -> None:
+    with pytest.raises(MalformedBundle):
+        decode_transport(data)
