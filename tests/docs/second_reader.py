@@ -51,7 +51,7 @@ def canonical(value: Any, depth: int = 0) -> bytes:
     return json.dumps(value, ensure_ascii=False).encode()
 
 
-def document(data: bytes, keys: str) -> Any:
+def document(data: bytes, keys: str) -> dict[str, Any]:
     """Clause 1: the only encoding, and exactly these keys; clause 7.4: the marks."""
     need(sum(data.count(mark) for mark in (b",", b"[", b"{")) <= 2_000_000)
     try:
@@ -273,6 +273,7 @@ def parts_of(path: Path) -> dict[str, bytes]:
             need(not entry.is_symlink() and (entry.is_dir() or (entry.is_file() and rank(name))))
             need(entry.is_file() or name.count("/") < 2)
             if entry.is_file():
+                need(entry.stat().st_size <= MOST)
                 parts[name] = entry.read_bytes()
         return parts
     data, parts = path.read_bytes(), {}
@@ -320,10 +321,10 @@ def second_reader(path: Path, pinned: bytes, officers: int = 0) -> str:
         f"manifests/{name}.json" for name in transport["manifests"]
     }
     expected |= {f"objects/{name[:2]}/{name}" for name in transport["objects"]}
-    roots = [root_of(parts[name]) for name in sorted(parts, key=rank) if name.startswith("roots/")]
-    need(len(roots) <= 64)
-    expected |= {f"roots/{signed['version']}.json" for signed, _ in roots}
-    need(expected == set(parts) - {"release.sig.json", "transport.sig.json"})
+    names = [name for name in sorted(parts, key=rank) if name.startswith("roots/")]
+    roots = [root_of(parts[name]) for name in names]
+    need(len(roots) <= 64 and names == [f"roots/{signed['version']}.json" for signed, _ in roots])
+    need(expected == set(parts) - {"release.sig.json", "transport.sig.json"} - set(names))
     sizes: dict[str, int] = {}
     for ref in release["layers"].values():
         data = parts.get(f"manifests/{ref['manifest']}.json", b"")  # a box without earlier releases

@@ -271,7 +271,7 @@ def test_every_clause_that_the_code_cites_exists(root: Path) -> None:
 
 def test_the_caps_in_the_bundle_format_are_those_of_the_reader(root: Path) -> None:
     from sealift import canonical
-    from sealift.bundle import documents, layout
+    from sealift.bundle import documents, layout, transport
 
     page = (root / "docs" / "reference" / "bundle-format.md").read_text(encoding="utf-8")
     caps = [
@@ -283,7 +283,7 @@ def test_the_caps_in_the_bundle_format_are_those_of_the_reader(root: Path) -> No
     assert [f"{cap:,}" for cap in caps if f"{cap:,}" not in page] == []
     assert f"no value lies deeper than {canonical.MAX_DEPTH}" in page
     assert f"{documents.MAX_PATH_DEPTH} parts; a part is at most {documents.MAX_NAME_BYTES} bytes" in page
-    for form in (documents.RELEASE_FORMAT, documents.MANIFEST_FORMAT, documents.TRANSPORT_FORMAT):
+    for form in (documents.RELEASE_FORMAT, documents.MANIFEST_FORMAT, transport.TRANSPORT_FORMAT):
         assert f'"{form}"' in page
 
 

@@ -121,7 +121,7 @@ def component(name: str, version: str, licence: str | None, layer: str, **more: 
     """A CycloneDX component; `licence` an SPDX id, None where none is stated."""
     licences = [] if licence is None else [{"license": {"acknowledgement": "declared", "id": licence}}]
     return {
-        "hashes": [{"alg": "SHA-256", "content": sha256(f"{name} {version}".encode()).hexdigest()}],
+        "hashes": [{"alg": "SHA-256", "content": sha256(f"{name!a} {version!a}".encode()).hexdigest()}],
         "licenses": licences,
         "name": name,
         "properties": [{"name": "sealift:layer", "value": layer}],

@@ -125,7 +125,7 @@ def test_a_file_that_only_became_executable_is_changed(tmp_path: Path) -> None:
 
 def test_packages_added_removed_updated_relicensed_and_built_anew(tmp_path: Path) -> None:
     def change(document: dict[str, Any]) -> None:
-        numpy, cryptography, oldthing, unstated, model = document["components"]
+        numpy, cryptography, oldthing, _, model = document["components"]
         numpy.update(component("numpy", "2.5.0", "BSD-3-Clause", "runtime"))
         cryptography["hashes"][0]["content"] = "0" * 64
         oldthing["licenses"] = [{"license": {"id": "MIT"}}]
@@ -200,7 +200,7 @@ def test_inputs_in_another_order_are_a_change(tmp_path: Path) -> None:
         change(document)
         files = release_files(service=document)
         places.append(pack_release(tmp_path / f"{name}.sealift", SIGNERS, files=files))
-    assert group(between(*places), "models") == [("risk: inputs, their order", "x, y", "y, x")]
+    assert group(between(places[0], places[1]), "models") == [("risk: inputs, their order", "x, y", "y, x")]
 
 
 def test_a_model_that_comes_or_goes(tmp_path: Path) -> None:

@@ -65,7 +65,13 @@ def two_releases(tmp_path: Path, signers: House) -> tuple[Path, Path]:
     files = release_files(service=service, sbom=sbom) | {"dependencies/newthing/x.py": b"x = 1\n"}
     return (
         pack_release(tmp_path / "1.sealift", signers, approved_by=1),
-        pack_release(tmp_path / "2.sealift", signers, files=files, release=a_release(version="1.1", seq=2)),
+        pack_release(
+            tmp_path / "2.sealift",
+            signers,
+            files=files,
+            release=a_release(version="1.1", seq=2),
+            approved_by=1,
+        ),
     )
 
 

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Callable
 from dataclasses import replace
 from typing import Any
 
 import pytest
+from hypothesis import assume, given, settings
+from hypothesis import strategies as st
 from tests.made_bundles import make_authority, make_signer, sign_root
 
 from sealift import canonical
@@ -179,6 +182,54 @@ def test_all_that_is_wrong_with_a_root_is_said_at_once() -> None:
 def test_product_patterns_are_matched_whole_and_by_case(pattern: str, product: str, allowed: bool) -> None:
     root = make_authority(patterns=(pattern,)).root
     assert bool(root.may_sign(product)) is allowed
+
+
+WHOLE = AUTHORITY.signed.encode()
+
+
+@settings(max_examples=300, deadline=None)
+@given(position=st.integers(0, len(WHOLE) - 1), bit=st.integers(0, 7))
+def test_any_flipped_bit_of_a_root_is_refused(position: int, bit: int) -> None:
+    data = bytearray(WHOLE)
+    data[position] ^= 1 << bit
+    with pytest.raises((MalformedBundle, BadSignature)):
+        decode_root(bytes(data))
+
+
+@pytest.mark.parametrize("cut", [0, 1, len(WHOLE) // 2, len(WHOLE) - 1])
+def test_a_truncated_root_and_one_with_more_behind_it_are_refused(cut: int) -> None:
+    for data in (WHOLE[:cut], WHOLE + WHOLE[: cut + 1], WHOLE + b"\n"):
+        with pytest.raises(MalformedBundle):
+            decode_root(data)
+
+
+VALUES = st.recursive(
+    st.none() | st.booleans() | st.integers(-(2**53) + 1, 2**53 - 1) | st.text(max_size=70),
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(max_size=5), inner, max_size=3),
+    max_leaves=6,
+)
+PATHS = [
+    ("signed",), ("signatures",), *(("signed", key) for key in AUTHORITY.root.signed_part()),
+    ("signed", "root", "keys"), ("signed", "root", "threshold"), ("signed", "release", "keys"),
+    ("signed", "release", "keys", A_RELEASE), ("signed", "keys", A_ROOT), ("signed", "officers", "keys"),
+]  # fmt: skip
+
+
+@settings(max_examples=300, deadline=None)
+@given(path=st.sampled_from(PATHS), value=VALUES)
+def test_whatever_stands_anywhere_in_a_root_the_answer_is_a_refusal_and_no_crash(
+    path: tuple[str, ...], value: Any
+) -> None:
+    doc = canonical.decode(WHOLE, "x")
+    place = doc
+    for key in path[:-1]:
+        place = place[key]
+    place[path[-1]] = value
+    assume(canonical.encode(doc) != WHOLE)
+    for reader in (decode_root, decode_partial_root):
+        with contextlib.suppress(MalformedBundle, BadSignature):
+            reader(canonical.encode(doc), "root.json")
+            assert reader is decode_partial_root
 
 
 def test_an_extra_signature_of_unknown_kind_is_not_skipped() -> None:

@@ -21,6 +21,8 @@ from sealift.trust.root import Root, SignedRoot, decode_root
 from sealift.trust.vouch import Endorsement, Policy, Vouched, vouch
 
 HASHING_THREADS: Final = 2
+BATCH_BYTES: Final = 4 * 2**20
+BATCH_OBJECTS: Final = 256
 MAX_ROOTS: Final = 64
 
 Known = Callable[[str], bytes | None]
@@ -150,15 +152,28 @@ def verify_objects(bundle: UnverifiedBundle, advance: Callable[[int], None] = la
     Raises: DigestMismatch, MissingPart, MalformedBundle.
     """
 
-    def check(sha256: str) -> int:
-        copy_from(bundle, sha256, None)
-        return bundle.objects[sha256].size
+    def check(batch: list[str]) -> int:
+        for sha256 in batch:
+            copy_from(bundle, sha256, None)
+        return sum(bundle.objects[sha256].size for sha256 in batch)
 
-    # Largest first: two threads end together.
-    order = sorted(bundle.objects, key=lambda sha256: (-bundle.objects[sha256].size, sha256))
     with ThreadPoolExecutor(HASHING_THREADS) as pool:
-        for size in pool.map(check, order):
+        for size in pool.map(check, _batches(bundle.objects)):
             advance(size)
+
+
+def _batches(objects: Mapping[str, StoredObject]) -> Iterator[list[str]]:
+    """Largest first, so that two threads end together; small ones by the hundred, a future costs more than they do."""
+    batch: list[str] = []
+    size = 0
+    for sha256 in sorted(objects, key=lambda sha256: (-objects[sha256].size, sha256)):
+        batch.append(sha256)
+        size += objects[sha256].size
+        if size >= BATCH_BYTES or len(batch) >= BATCH_OBJECTS:
+            yield batch
+            batch, size = [], 0
+    if batch:
+        yield batch
 
 
 def copy_from(bundle: UnverifiedBundle, sha256: str, sink: IO[bytes] | None) -> None:

@@ -6,8 +6,6 @@ import argparse
 import io
 import sys
 import time
-from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -15,10 +13,10 @@ from typing import Any
 from sealift.bundle import layout
 from sealift.bundle.documents import FileEntry
 from sealift.bundle.read import UnverifiedBundle, read_object
-from sealift.cli.opening import open_to_look
+from sealift.cli.opening import open_to_look, told_plainly
 from sealift.cli.options import add_common, add_prefix, prefix_of
 from sealift.cli.screen import print_result, progress_of
-from sealift.errors import MissingPart, SealiftError, UsageError
+from sealift.errors import MissingPart, UsageError
 from sealift.inspect import html, listing, text
 from sealift.inspect.as_json import difference_json, facts_json
 from sealift.inspect.bill import BILL
@@ -90,6 +88,11 @@ class _Desk:
 
 def run(args: argparse.Namespace) -> int:
     """Run `inspect`."""
+    with told_plainly():
+        return _run(args)
+
+
+def _run(args: argparse.Namespace) -> int:
     desk = _open(args, time.time())
     _refuse_places(args, desk.bundle)
     pages = _pages(args, desk)
@@ -117,28 +120,17 @@ def _open(args: argparse.Namespace, now: float) -> _Desk:
     prefix = prefix_of(args)
     older = None
     if args.against is not None:
-        with _about(f"--against {args.against}"):
+        with told_plainly(f"--against {args.against}: "):
             older = open_to_look(args.against, args.trust, prefix)
     looked = open_to_look(args.bundle, args.trust, prefix, older.bundle if older else None)
     contents = Contents(looked.bundle, _elsewhere(prefix, older.bundle if older else None))
     facts = facts_of(contents, standing_of(looked.bundle, looked.root, looked.policy), now)
     if older is None:
         return _Desk(contents, facts, None)
-    with _about(f"--against {args.against}"):
+    with told_plainly(f"--against {args.against}: "):
         before = Contents(older.bundle, _elsewhere(prefix, None))
         old_facts = facts_of(before, standing_of(older.bundle, older.root, older.policy), now)
     return _Desk(contents, facts, compare(facts, old_facts, looked.bundle, older.bundle))
-
-
-@contextmanager
-def _about(what: str) -> Iterator[None]:
-    """Say which of the two bundles an error is about."""
-    try:
-        yield
-    except SealiftError as error:
-        raise type(error)(
-            f"{what}: {error.message}", next_step=error.next_step, problems=error.problems
-        ) from error
 
 
 def _elsewhere(prefix: Prefix, older: UnverifiedBundle | None) -> Find:

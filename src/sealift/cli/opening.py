@@ -2,19 +2,25 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Final
 
 from sealift.bundle.documents import encode_manifest
 from sealift.bundle.read import UnverifiedBundle, VerifiedBundle, read_bundle, verify
 from sealift.bundle.source import open_source
-from sealift.errors import MissingPart
+from sealift.errors import MissingPart, SealiftError
+from sealift.inspect.visible import visible
 from sealift.install.trust import pinned_root, read_policy, read_root, root_to_trust
 from sealift.store.files import storing
 from sealift.store.prefix import Prefix
 from sealift.store.releases import known_manifest
 from sealift.trust.root import Root, SignedRoot
 from sealift.trust.vouch import Policy
+
+_MESSAGE: Final = 2000
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,7 +39,8 @@ def open_for_install(
 
     Raises: UsageError, BundleError, TrustError, StoreError.
     """
-    bundle = read_bundle(open_source(path), _Manifests(prefix))
+    with told_plainly():
+        bundle = read_bundle(open_source(path), _Manifests(prefix))
     offered = read_root(trust) if trust is not None else None
     return verify(bundle, root_to_trust(prefix, offered, bundle), read_policy(prefix)), offered
 
@@ -59,6 +66,23 @@ def open_to_look(
         ) from error
     root = read_root(trust).root if trust is not None else pinned_root(prefix)
     return Looked(bundle, root, read_policy(prefix))
+
+
+@contextmanager
+def told_plainly(about: str = "") -> Iterator[None]:
+    """Errors quote what a bundle holds: nothing of that reaches a terminal as a command.
+
+    Args:
+        about: stands before the message, where several bundles are open.
+    """
+    try:
+        yield
+    except SealiftError as error:
+        raise type(error)(
+            visible(about + error.message, _MESSAGE),
+            next_step=error.next_step,
+            problems=[visible(problem, _MESSAGE) for problem in error.problems],
+        ) from error
 
 
 class _Manifests:

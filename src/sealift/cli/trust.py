@@ -8,6 +8,7 @@ from pathlib import Path
 
 from sealift import canonical
 from sealift.cli.options import add_common, add_prefix, prefix_of
+from sealift.cli.refusals import recording_refusals
 from sealift.cli.roots import root_facts, root_text
 from sealift.cli.screen import print_result
 from sealift.errors import RootNotPinned, UsageError
@@ -65,7 +66,10 @@ def run(args: argparse.Namespace) -> int:
     if args.action == "show":
         return _show(args, prefix)
     with exclusive(prefix, f"trust {args.action}"):
-        return (_replace if args.action == "replace" else _policy)(args, prefix, _audit(prefix))
+        if args.action == "policy":
+            return _policy(args, prefix, _audit(prefix))
+        with recording_refusals(prefix, "trust replace", args.root):
+            return _replace(args, prefix, _audit(prefix))
 
 
 def _audit(prefix: Prefix) -> Audit:

@@ -9,7 +9,7 @@ from typing import Any
 
 from sealift import canonical
 from sealift.bundle.read import VerifiedBundle, verify_objects
-from sealift.cli.opening import open_for_install
+from sealift.cli.opening import open_for_install, told_plainly
 from sealift.cli.options import add_common, add_prefix, prefix_of
 from sealift.cli.screen import print_result, progress_of
 
@@ -32,7 +32,7 @@ def run(args: argparse.Namespace) -> int:
     """Run `verify`."""
     verified, _ = open_for_install(args.bundle, args.trust, prefix_of(args))
     objects = verified.bundle.objects
-    with progress_of(args) as progress:
+    with told_plainly(), progress_of(args) as progress:
         progress.start("check objects", sum(stored.size for stored in objects.values()))
         verify_objects(verified.bundle, progress.advance)
     print_result(args, _result(verified), _text(verified))
@@ -57,19 +57,19 @@ def _result(verified: VerifiedBundle) -> dict[str, Any]:
 
 def _text(verified: VerifiedBundle) -> str:
     release, root, absent = verified.release, verified.root, verified.bundle.absent
-    lines = [
+    officers = verified.vouched.officers
+    text = (
         f"VERIFIED {release.product} {release.version} {canonical.short(verified.identity)}: "
         f"{len(verified.bundle.objects)} objects, signed by {_short(verified.signers)}"
-    ]
-    if verified.vouched.officers:
-        lines.append(f"  approved by {_short(verified.vouched.officers)}")
-    lines.append(f"  under root {canonical.short(root.fingerprint)} version {root.version}")
+        + (f", approved by {_short(officers)}" if officers else "")
+        + f", under root {canonical.short(root.fingerprint)} version {root.version}"
+    )
     if absent:
-        lines.append(
-            f"  {len(absent)} objects, {sum(absent.values()) / 1e6:.1f} MB, do not travel: "
+        text += (
+            f"\n  {len(absent)} objects, {sum(absent.values()) / 1e6:.1f} MB, do not travel: "
             "the box must have them from an earlier release"
         )
-    return "\n".join(lines)
+    return text
 
 
 def _short(keys: Sequence[str]) -> str:

@@ -114,5 +114,5 @@ def in_words(extracted: Extracted) -> str:
     """What lies there now, and what does not."""
     text = f"extracted {counted(extracted.files, 'file')} to {extracted.folder}, every digest checked"
     if extracted.left_out:
-        text += f"; {counted(extracted.left_out, 'file')} do not travel in this bundle"
+        text += f"; not in this bundle: {counted(extracted.left_out, 'file')}"
     return text

@@ -106,7 +106,7 @@ def _size(facts: Facts) -> str:
     absent = [layer.absent for layer in facts.layers]
     text = (
         f"{size_in_words(facts.release.total_size)} in {counted(files, 'file')}; "
-        f"{size_in_words(facts.stored_size)} in {counted(facts.objects, 'object')} travel"
+        f"on the medium {size_in_words(facts.stored_size)} in {counted(facts.objects, 'object')}"
     )
     if any(count for count, _ in absent):
         count, size = sum(item[0] for item in absent), sum(item[1] for item in absent)
