@@ -65,7 +65,7 @@ _in_folder(
 )
 _in_folder(
     "a release.json that is a link",
-    "a link",
+    "release.json: a link",
     lambda folder: _replace(folder, layout.RELEASE, lambda path: path.symlink_to(folder.parent / "kept")),
 )
 _in_folder("a folder that is a link", NO_BUNDLE_NAME, _link_folder)
@@ -80,7 +80,7 @@ _in_folder(
 )
 _in_folder(
     "a file in a folder that no bundle has", NO_BUNDLE_NAME,
-    lambda folder: ((folder / "x").mkdir(), (folder / "x" / "release.json").write_text("x")),
+    lambda folder: write_folder(folder, {"x/release.json": b"x"}),
 )  # fmt: skip
 _in_folder("folders 200 deep", NO_BUNDLE_NAME, _deep)
 

@@ -232,6 +232,14 @@ def empty_signatures(scene: Scene) -> Path:
     return scene.as_file(Forge().parts() | {layout.TRANSPORT_SIGNATURES: b'{"signatures":[]}'})
 
 
-@attack("a signature file of 2 MiB", 11, "bytes, at most 1048576 are permitted|more than 1048576 bytes")
+BIG_SIGNATURES = {layout.RELEASE_SIGNATURES: b'{"approvals":[]}' + bytes(1 << 21)}
+
+
+@attack("a signature file of 2 MiB", 11, "bytes, at most 1048576 are permitted")
 def big_signatures(scene: Scene) -> Path:
-    return scene.as_file(Forge().parts() | {layout.RELEASE_SIGNATURES: b'{"approvals":[]}' + bytes(1 << 21)})
+    return scene.as_file(Forge().parts() | BIG_SIGNATURES)
+
+
+@attack("a signature file of 2 MiB in a folder", 11, "more than 1048576 bytes")
+def big_signatures_in_folder(scene: Scene) -> Path:
+    return scene.as_folder(Forge().parts() | BIG_SIGNATURES)

@@ -163,12 +163,11 @@ def skipped_frame(scene: Scene) -> Path:
     return stored(scene, frame + b"\x50\x2a\x4d\x18\x04\x00\x00\x00evil")
 
 
-@attack(
-    "a skippable frame before the frame", 11, "a skippable zstd frame|its zstd frame says", while_copying=True
-)
+@attack("a skippable frame before the frame", 11, "a skippable zstd frame", while_copying=True)
 def leading_skippable(scene: Scene) -> Path:
     frame = zstandard.ZstdCompressor().compress(MODEL_BYTES)
-    return stored(scene, b"\x50\x2a\x4d\x18\x04\x00\x00\x00evil" + frame)
+    head = b"\x50\x2a\x4d\x18" + len(MODEL_BYTES).to_bytes(4, "little")  # the length that is looked for
+    return stored(scene, head + frame)
 
 
 @attack("a frame of other content", 22, "found others", while_copying=True)

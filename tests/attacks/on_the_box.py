@@ -44,22 +44,34 @@ def below_floor(scene: Scene) -> Path:
 @attack(
     "a replay after one of the two records was lost",
     24,
-    "is older than what this box committed",
+    "is below the floor: this box accepts 3",
     about_bytes=False,
 )
 def replay_one_record(scene: Scene) -> Path:
     (scene.prefix / "state" / "trust" / "sequences.json").unlink()
-    return scene.as_file(Forge(version="4.0", seq=4).parts())
+    return scene.as_file(Forge(version="2.0", seq=2).parts())
 
 
 @attack(
     "a replay after one of the two records was emptied",
     24,
-    "is older than what this box committed",
+    "is below the floor: this box accepts 3",
     about_bytes=False,
 )
 def replay_emptied_record(scene: Scene) -> Path:
     (scene.prefix / "store" / "sequences.json").write_bytes(b'{"format":"sealift-sequences/1","products":{}}')
+    return scene.as_file(Forge(version="2.0", seq=2).parts())
+
+
+@attack(
+    "a replay after both records were lost",
+    24,
+    "is older than what this box committed, sequence 5",
+    about_bytes=False,
+)
+def replay_no_record(scene: Scene) -> Path:
+    (scene.prefix / "state" / "trust" / "sequences.json").unlink()
+    (scene.prefix / "store" / "sequences.json").unlink()
     return scene.as_file(Forge(version="4.0", seq=4).parts())
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from pathlib import Path
 
-from tests.attacks.forge import ROOT, Forge, Parts, key_id, root_part, signed_root
+from tests.attacks.forge import ROOT, Doc, Forge, Parts, key, key_id, root_part, signed_root
 from tests.attacks.scene import Scene
 from tests.attacks.table import attack
 
@@ -119,6 +119,29 @@ def borrowed_name(scene: Scene) -> Path:
     return scene.as_file(parts | {layout.RELEASE_SIGNATURES: canonical.encode(doc)})
 
 
+def spoilt(doc: Doc, name: str) -> None:
+    """A signature of the release that does not verify."""
+    doc["signatures"].append(key(name).sign(b"something else").to_json())
+    doc["signatures"].sort(key=lambda item: item["key"])
+
+
+@attack("a wrong signature beside enough good ones", 21, "fraud: the signature of .* does not verify")
+def wrong_beside_good(scene: Scene) -> Path:
+    parts = Forge().parts()
+    doc = canonical.decode(parts[layout.RELEASE_SIGNATURES], "x")
+    spoilt(doc, "other")
+    return scene.as_file(parts | {layout.RELEASE_SIGNATURES: canonical.encode(doc)})
+
+
+@attack("a signature in another base64 form", 11, "a signature is not in its one base64 form")
+def other_base64(scene: Scene) -> Path:
+    parts = Forge().parts()
+    doc = canonical.decode(parts[layout.TRANSPORT_SIGNATURES], "x")
+    text = doc["signatures"][0]["signature"]
+    doc["signatures"][0]["signature"] = text[:85] + chr(ord(text[85]) + 1) + "=="  # bits that no byte has
+    return scene.as_file(parts | {layout.TRANSPORT_SIGNATURES: canonical.encode(doc)})
+
+
 @attack("an algorithm that nobody knows", 11, "algorithm 'none' is not known")
 def no_algorithm(scene: Scene) -> Path:
     parts = Forge().parts()
@@ -189,6 +212,21 @@ def too_few_new(scene: Scene) -> Path:
 @attack("a rotation that a stranger signed too", 21, "signed it and may not")
 def stranger_in_rotation(scene: Scene) -> Path:
     return rotated(scene, ("root1", "root2", "new1", "new2", "mallory"))
+
+
+@attack(
+    "a rotation with a wrong signature beside enough good ones", 21, "the signature of root key .* is wrong"
+)
+def wrong_in_rotation(scene: Scene) -> Path:
+    facts = {"release": {"ada": ["fraud*"], "ben": ["fraud*"]}, "roots": NEW_ROOTS}
+    doc = canonical.decode(signed_root(root_part(2, **facts), ("root1", "root2", "new1", "new2")), "x")
+    spoilt(doc, "root3")
+    return scene.as_file(Forge(roots={1: ROOT, 2: canonical.encode(doc)}).parts())
+
+
+@attack("a rotation to a root that lists a revoked key", 11, "a revoked key is listed")
+def lists_revoked(scene: Scene) -> Path:
+    return rotated(scene, ("root1", "root2", "new1", "new2"), revoked=("mallory", "thief"))
 
 
 @attack("a rotation that leaves a version out", 20, "version 2 is missing between them")

@@ -9,25 +9,11 @@ from pathlib import Path
 import pytest
 from tests.attacks.every import ATTACKS
 from tests.attacks.forge import FILES, ROOT, Forge, root_part, signed_root
-from tests.attacks.scene import Scene, box_hash, copy_box, make_box
+from tests.attacks.scene import Scene, box_hash
 from tests.attacks.table import Attack
 
 from sealift.ledger.verify import records
 from sealift.store.prefix import private
-
-OLD = {name: data if name.startswith("runtime/") else b"old " + data for name, data in FILES.items()}
-
-
-@pytest.fixture(scope="module")
-def box(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A box that trusts ROOT and runs release 5.0, sequence 5, floor 3: none of a new release's own files."""
-    old = Forge(version="5.0", seq=5, floor_seq=3, files=OLD)
-    return make_box(tmp_path_factory.mktemp("box"), old)
-
-
-@pytest.fixture
-def scene(tmp_path: Path, box: Path, monkeypatch: pytest.MonkeyPatch) -> Scene:
-    return Scene(tmp_path, copy_box(box, tmp_path), monkeypatch)
 
 
 def without_objects(prefix: Path) -> str:

@@ -131,11 +131,16 @@ def test_another_root_than_the_pinned_one_is_refused(tmp_path: Path, bundle: Pat
     box = tmp_path / "box"
     (box / "state" / "trust").mkdir(parents=True)
     (box / "state" / "trust" / "root.json").write_bytes(make_signer().signed.encode())
-    before = tree_hash(box)
+    before = tree_hash(box, but_the_log=True)
     assert run(["verify", str(bundle), "--trust", str(tmp_path / "root.json"), "--prefix", str(box)]) == 20
     assert "this prefix trusts root sha256:" in capsys.readouterr().err
     assert run(["verify", str(bundle), "--prefix", str(box)]) == 20
-    assert tree_hash(box) == before
+    assert tree_hash(box, but_the_log=True) == before
+    log = [json.loads(line) for line in (box / "state" / "ledger.jsonl").read_text().splitlines()]
+    assert [(entry["event"], entry["facts"]["exit_code"]) for entry in log] == [
+        ("refusal", 20),
+        ("refusal", 20),
+    ]
 
 
 def test_a_box_of_another_kind_is_refused_with_every_reason(

@@ -27,6 +27,8 @@ from tests.inspect.desk import (
 from tests.made_bundles import tree_hash
 
 from sealift.cli.main import run
+from sealift.cli.opening import told_plainly
+from sealift.errors import MalformedBundle
 from sealift.store.files import write_document
 
 Captured = pytest.CaptureFixture[str]
@@ -54,9 +56,9 @@ class Desk:
 
     def refused(self, code: int, verb: str, *argv: str | Path, trust: bool = True) -> str:
         """What is said of a refusal that changes nothing."""
-        before = tree_hash(self.folder)
+        before = tree_hash(self.folder, but_the_log=True)
         assert self.run(verb, *argv, trust=trust) == code, self.err
-        assert tree_hash(self.folder) == before
+        assert tree_hash(self.folder, but_the_log=True) == before
         assert "this is a bug" not in self.err
         return self.err
 
@@ -267,6 +269,15 @@ def test_a_refusal_quotes_no_terminal_command(desk: Desk, verb: str) -> None:
     assert "x\\x1b]0;owned\\x07\\u202e" in said
 
 
+def test_every_problem_of_a_refusal_is_written_out_too() -> None:
+    with pytest.raises(MalformedBundle) as caught, told_plainly("old.sealift: "):
+        raise MalformedBundle("a\x1b", problems=["b\u202e", "c"], next_step="d")
+    error = caught.value
+    assert (error.message, error.problems, error.next_step) == (
+        "old.sealift: a\\x1b", ("b\\u202e", "c"), "d",
+    )  # fmt: skip
+
+
 def test_letters_that_a_terminal_lacks_are_written_out(tmp_path: Path) -> None:
     sbom = bill()
     sbom["components"].append(component("x", "1", "许可证 \x1b[2J", "runtime"))
@@ -328,6 +339,8 @@ for name in ("O_NOFOLLOW", "O_DIRECTORY", "O_CLOEXEC", "O_NONBLOCK", "fchmod", "
     if hasattr(os, name):
         delattr(os, name)
 from sealift.cli.main import run
+from sealift.cli.opening import told_plainly
+from sealift.errors import MalformedBundle
 code = run(sys.argv[1:])
 assert not gone & set(sys.modules), gone & set(sys.modules)
 sys.exit(code)

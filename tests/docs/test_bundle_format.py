@@ -9,9 +9,9 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
+from tests.attacks.every import ATTACKS
 from tests.attacks.forge import FILES, MODEL, ROOT, Forge, container, root_part, signed_root, write_folder
 from tests.attacks.scene import Scene
-from tests.attacks.every import ATTACKS
 from tests.attacks.table import Attack
 from tests.docs import second_reader as page
 from tests.docs.second_reader import Refused, second_reader

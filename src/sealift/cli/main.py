@@ -151,10 +151,12 @@ def _unknown_verb(name: str) -> int:
 
 
 def _tell(name: str, error: SealiftError) -> None:
+    from sealift.inspect.visible import visible  # names in a bundle are a stranger's words
+
     lines = [f"sealift {name}: {error.message}", *(f"  - {problem}" for problem in error.problems)]
     if error.next_step:
         lines.append(f"  next: {error.next_step}")
-    print("\n".join(lines), file=sys.stderr)
+    print("\n".join(visible(line, 4000) for text in lines for line in text.split("\n")), file=sys.stderr)
 
 
 def _tell_bug(name: str) -> int:

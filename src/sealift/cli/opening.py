@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -11,12 +12,13 @@ from typing import Final
 from sealift.bundle.documents import encode_manifest
 from sealift.bundle.read import UnverifiedBundle, VerifiedBundle, read_bundle, verify
 from sealift.bundle.source import open_source
-from sealift.errors import MissingPart, SealiftError
+from sealift.errors import MissingPart, SealiftError, TrustError
 from sealift.inspect.visible import visible
 from sealift.install.trust import pinned_root, read_policy, read_root, root_to_trust
 from sealift.store.files import storing
 from sealift.store.prefix import Prefix
 from sealift.store.releases import known_manifest
+from sealift.trust.chain import follow
 from sealift.trust.root import Root, SignedRoot
 from sealift.trust.vouch import Policy
 
@@ -65,6 +67,9 @@ def open_to_look(
             next_step="name the bundle that the box has: --against OLD; or carry the full bundle",
         ) from error
     root = read_root(trust).root if trust is not None else pinned_root(prefix)
+    if root is not None:
+        with contextlib.suppress(TrustError):  # no chain from here: then the root at hand is the judge
+            root = follow(root, bundle.roots)
     return Looked(bundle, root, read_policy(prefix))
 
 

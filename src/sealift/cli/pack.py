@@ -128,7 +128,7 @@ def _pack(
     )
     packed = pack(parts, _destination(args, project), endorse, signing.sequence_for(project.name), progress)
     signing.record(packed)
-    return packed, [*notes, *golden_notes, *collected.notes, *left_out]
+    return packed, [*signing.notes, *notes, *golden_notes, *collected.notes, *left_out]
 
 
 def _packages(project: Project, collected: Collected) -> list[Package]:

@@ -8,7 +8,7 @@ from pathlib import Path
 
 from sealift.errors import BundleError, HostError, NotActivated, SealiftError, TrustError
 from sealift.ledger.log import append
-from sealift.ledger.record import Event
+from sealift.ledger.record import Event, Facts
 from sealift.ledger.who import operator
 from sealift.store.prefix import Prefix
 
@@ -17,13 +17,18 @@ RECORDED = (BundleError, TrustError, HostError, NotActivated)
 
 @contextlib.contextmanager
 def recording_refusals(prefix: Prefix, verb: str, bundle: Path) -> Iterator[None]:
-    """Record a refusal and let it go on. A prefix that is not there yet is not made for it, and a log that
-    cannot be written (a reader without rights) does not hide why the bundle was refused."""
+    """Record a refusal and let it go on: a log that cannot be written does not hide why it was refused."""
     try:
         yield
     except RECORDED as error:
         facts = {"bundle": str(bundle), "exit_code": error.exit_code, "reason": error.message, "verb": verb}
-        if prefix.exists:
-            with contextlib.suppress(SealiftError):
-                append(prefix.ledger, Event.REFUSAL, facts, who=operator())
+        record(prefix, Event.REFUSAL, facts)
         raise
+
+
+def record(prefix: Prefix, event: Event, facts: Facts) -> None:
+    """Write to the log of a prefix that is there; one that may not be written (a reader without rights, an
+    officer's desk that is no box) keeps no log."""
+    if prefix.exists:
+        with contextlib.suppress(SealiftError, ImportError):
+            append(prefix.ledger, event, facts, who=operator())

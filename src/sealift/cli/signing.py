@@ -17,17 +17,22 @@ from sealift.ledger.who import operator
 from sealift.pack import sequence
 from sealift.pack.pack import Packed
 from sealift.seal import keyfile
+from sealift.seal.keyring import keys_folder, read_roots, root_keys_readable
 from sealift.trust.keys import Signature
-from sealift.trust.root import SignedRoot, decode_root
+from sealift.trust.root import SignedRoot
 
 
 @dataclass(frozen=True, slots=True)
 class Signing:
-    """Who signs, if anybody, the roots that travel, and the folder of the packer's own books."""
+    """Who signs, if anybody, the roots that travel, and the folder of the packer's own books.
+
+    `notes`: sentences that the engineer should read.
+    """
 
     key: keyfile.SigningKey | None
     roots: tuple[SignedRoot, ...]
     books: Path
+    notes: tuple[str, ...] = ()
 
     def sign(self, message: bytes) -> tuple[Signature, ...]:
         """The signatures of a message; none for an unsigned bundle."""
@@ -67,25 +72,22 @@ def signing_of(args: argparse.Namespace) -> Signing:
             "nobody signs this bundle",
             next_step="sealift keys init keys, then pack with --keys keys; or --unsigned, and sealift sign later",
         )
-    folder = args.keys if (args.keys / "release").is_dir() else args.keys.parent
+    folder = keys_folder(args.keys)
     roots = read_roots(folder)
     key = keyfile.load(folder / "release" / "key.pem", passphrase_of(args))
     if key.public.key_id not in roots[-1].root.release_keys:
         raise UsageError(f"{folder}: root.json does not know the release key beside it")
-    return Signing(key, roots, folder / "release")
+    return Signing(key, roots, folder / "release", _warnings(folder))
 
 
-def read_roots(folder: Path) -> tuple[SignedRoot, ...]:
-    """Every root below KEYS/roots, oldest first; KEYS/root.json is the newest."""
-    paths = sorted((folder / "roots").glob("*.json"), key=lambda path: (len(path.name), path.name))
-    try:
-        newest = decode_root((folder / "root.json").read_bytes(), str(folder / "root.json"))
-        earlier = [decode_root(path.read_bytes(), str(path)) for path in paths]
-    except OSError as error:
-        raise UsageError(
-            f"{error.filename}: {error.strerror}", next_step=f"sealift keys init {folder}"
-        ) from error
-    return (*(signed for signed in earlier if signed.root.version < newest.root.version), newest)
+def _warnings(folder: Path) -> tuple[str, ...]:
+    beside = root_keys_readable(folder)
+    if not beside:
+        return ()
+    names = ", ".join(str(path) for path in beside)
+    return (
+        f"root keys lie where bundles are signed ({names}): move them offline, a thief would get all of them",
+    )
 
 
 def data_folder() -> Path:

@@ -11,7 +11,9 @@ from sealift import canonical
 from sealift.bundle.read import VerifiedBundle, verify_objects
 from sealift.cli.opening import open_for_install, told_plainly
 from sealift.cli.options import add_common, add_prefix, prefix_of
+from sealift.cli.refusals import record, recording_refusals
 from sealift.cli.screen import print_result, progress_of
+from sealift.ledger.record import Event
 
 
 def configure(parser: argparse.ArgumentParser) -> None:
@@ -30,11 +32,14 @@ def configure(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Run `verify`."""
-    verified, _ = open_for_install(args.bundle, args.trust, prefix_of(args))
-    objects = verified.bundle.objects
-    with told_plainly(), progress_of(args) as progress:
-        progress.start("check objects", sum(stored.size for stored in objects.values()))
-        verify_objects(verified.bundle, progress.advance)
+    prefix = prefix_of(args)
+    with recording_refusals(prefix, "verify", args.bundle):
+        verified, _ = open_for_install(args.bundle, args.trust, prefix)
+        objects = verified.bundle.objects
+        with told_plainly(), progress_of(args) as progress:
+            progress.start("check objects", sum(stored.size for stored in objects.values()))
+            verify_objects(verified.bundle, progress.advance)
+    record(prefix, Event.VERIFY, {"bundle": str(args.bundle), "identity": verified.identity})
     print_result(args, _result(verified), _text(verified))
     return 0
 

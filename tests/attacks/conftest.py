@@ -1,0 +1,23 @@
+"""The box that every attack is tried on."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+from tests.attacks.forge import FILES, Forge
+from tests.attacks.scene import Scene, copy_box, make_box
+
+OLD = {name: data if name.startswith("runtime/") else b"old " + data for name, data in FILES.items()}
+
+
+@pytest.fixture(scope="session")
+def box(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A box that trusts ROOT and runs release 5.0, sequence 5, floor 3: none of a new release's own files."""
+    old = Forge(version="5.0", seq=5, floor_seq=3, files=OLD)
+    return make_box(tmp_path_factory.mktemp("box"), old)
+
+
+@pytest.fixture
+def scene(tmp_path: Path, box: Path, monkeypatch: pytest.MonkeyPatch) -> Scene:
+    return Scene(tmp_path, copy_box(box, tmp_path), monkeypatch)
