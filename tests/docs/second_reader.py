@@ -51,15 +51,20 @@ def canonical(value: Any, depth: int = 0) -> bytes:
     return json.dumps(value, ensure_ascii=False).encode()
 
 
-def document(data: bytes, keys: str) -> dict[str, Any]:
-    """Clause 1: the only encoding, and exactly these keys; clause 7.4: the marks."""
+def json_object(data: bytes) -> Any:
+    """Clause 1: the only encoding; clause 7.4: the marks."""
     need(sum(data.count(mark) for mark in (b",", b"[", b"{")) <= 2_000_000)
     try:
         value = json.loads(data)
         need(isinstance(value, dict) and canonical(value) == data)
     except (ValueError, RecursionError) as error:
         raise Refused from error
-    return exactly(value, keys)
+    return value
+
+
+def document(data: bytes, keys: str) -> dict[str, Any]:
+    """Clause 1: exactly these keys."""
+    return exactly(json_object(data), keys)
 
 
 def exactly(value: Any, keys: str) -> dict[str, Any]:
@@ -131,7 +136,7 @@ def transport_of(data: bytes) -> dict[str, Any]:
     doc = document(data, "format manifests objects release")
     need(doc["format"] == "sealift-transport/1" and isinstance(doc["manifests"], list))
     need(all(is_text(item, DIGEST) for item in doc["manifests"]) and len(doc["manifests"]) <= 3)
-    need(doc["manifests"] == sorted(set(doc["manifests"])))
+    need(doc["manifests"] == sorted(set(doc["manifests"])) and is_text(doc["release"], DIGEST))
     need(isinstance(doc["objects"], dict) and len(doc["objects"]) <= 600_000)
     for name, stored in doc["objects"].items():
         exactly(stored, "codec size stored_sha256 stored_size")
@@ -264,26 +269,30 @@ def vouch(root: dict[str, Any], product: str, sign: Any, message: bytes) -> None
     need(len({key for key in found if is_text(product, forms[key])}) >= root["release"]["threshold"])
 
 
-def parts_of(path: Path) -> dict[str, bytes]:
-    """Clauses 7.1 and 8."""
-    if path.is_dir():
-        parts = {}
-        for entry in path.rglob("*"):
-            name = entry.relative_to(path).as_posix()
-            need(not entry.is_symlink() and (entry.is_dir() or (entry.is_file() and rank(name))))
-            need(entry.is_file() or name.count("/") < 2)
-            if entry.is_file():
-                need(entry.stat().st_size <= MOST)
-                parts[name] = entry.read_bytes()
-        return parts
-    data, parts = path.read_bytes(), {}
+def folder_parts(folder: Path) -> dict[str, bytes]:
+    """Clauses 7.1 and 8.1."""
+    parts = {}
+    for entry in folder.rglob("*"):
+        name = entry.relative_to(folder).as_posix()
+        need(not entry.is_symlink() and (entry.is_dir() or (entry.is_file() and rank(name))))
+        need(entry.is_file() or name.count("/") < 2)
+        if entry.is_file():
+            need(entry.stat().st_size <= MOST)
+            parts[name] = entry.read_bytes()
+    return parts
+
+
+def file_parts(data: bytes) -> dict[str, bytes]:
+    """Clauses 7.2 and 8.2."""
+    parts: dict[str, bytes] = {}
+    last: Any = ()
     while data[:512] != bytes(512):
         name, size = data[:100].rstrip(b"\0").decode("latin-1"), data[124:135]
-        need(re.fullmatch(rb"[0-7]{11}", size) and rank(name) and name.isascii())
-        need(data[:512] == header(name, int(size, 8)) and (not parts or rank(name) > rank(list(parts)[-1])))
+        need(re.fullmatch(rb"[0-7]{11}", size) and name.isascii() and rank(name) > last)
+        need(data[:512] == header(name, int(size, 8)))
         end = 512 + int(size, 8)
-        need(len(data) >= end and not any(data[end : end + -end % 512]))
-        parts[name], data = data[512:end], data[end + -end % 512 :]
+        need(len(data) >= end + -end % 512 and not any(data[end : end + -end % 512]))
+        parts[name], data, last = data[512:end], data[end + -end % 512 :], rank(name)
     need(data == bytes(1024))
     return parts
 
@@ -308,7 +317,7 @@ def header(name: str, size: int) -> bytes:
 
 def second_reader(path: Path, pinned: bytes, officers: int = 0) -> str:
     """Clause 10: read and verify everything; returns the identity. Raises: Refused."""
-    parts = parts_of(path)
+    parts = folder_parts(path) if path.is_dir() else file_parts(path.read_bytes())
     for name, data in parts.items():
         small = name in ("release.sig.json", "transport.sig.json") or name.startswith("roots/")
         most = 2**22 if name == "release.json" else 2**20 if small else 2**26

@@ -67,12 +67,12 @@ class Bank:
 
     def refuses(self, bundle: Path, code: int) -> str:
         """The box refuses the bundle, by library and by command, and nothing on it changes."""
-        before = tree_hash(self.prefix.root)
+        before = tree_hash(self.prefix.root, but_the_log=True)
         with pytest.raises(TrustError) as caught:
             self.install(bundle)
         assert caught.value.exit_code == code, caught.value.message
         assert self.verify(bundle) == code
-        assert tree_hash(self.prefix.root) == before
+        assert tree_hash(self.prefix.root, but_the_log=True) == before
         return "\n".join([caught.value.message, *caught.value.problems])
 
     def verify(self, bundle: Path) -> int:
