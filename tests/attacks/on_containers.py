@@ -82,6 +82,11 @@ _in_folder(
     "a file in a folder that no bundle has", NO_BUNDLE_NAME,
     lambda folder: write_folder(folder, {"x/release.json": b"x"}),
 )  # fmt: skip
+_in_folder(
+    "a file whose name clears the screen",
+    NO_BUNDLE_NAME,
+    lambda folder: (folder / "\x1b[2Jx").write_text("x"),
+)
 _in_folder("folders 200 deep", NO_BUNDLE_NAME, _deep)
 
 

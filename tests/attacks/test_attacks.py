@@ -39,6 +39,7 @@ def test_refused(attack: Attack, scene: Scene, capsys: pytest.CaptureFixture[str
     said = capsys.readouterr().err
     assert (code, bool(re.search(attack.words, said))) == (attack.code, True), said
     assert "Traceback" not in said
+    assert said.replace("\n", "").isprintable()  # nothing from the medium speaks to the terminal
     assert state_of(scene.prefix) == before
     if scene.prefix.exists():
         last = list(records(private(scene.prefix).ledger))[-1]

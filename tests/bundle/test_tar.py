@@ -53,6 +53,7 @@ def test_ordinary_tar_programs_read_it(tmp_path: Path) -> None:
     assert listed.stderr == ""
 
 
+@pytest.mark.slow
 def test_every_single_flipped_bit_outside_the_parts_own_bytes_is_refused() -> None:
     whole = written(PARTS)
     index = tar.read_index(io.BytesIO(whole), len(whole))

@@ -123,7 +123,7 @@ def is_path(path: str) -> bool:
     """Clause 3.2."""
     parts = path.split("/")
     return (
-        not re.search(r'[\x00-\x1f\x7f\\<>:"|?*]', path)
+        not re.search(r'[\x00-\x1f\x7f-\x9f\u2028-\u202e\u2066-\u2069\\<>:"|?*]', path)
         and (len(path.encode()) <= 1024 and len(parts) <= 32)
         and all(part not in ("", ".", "..") and part[-1] not in ". " for part in parts)
         and all(len(part.encode()) <= 200 for part in parts)

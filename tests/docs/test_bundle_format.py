@@ -16,9 +16,11 @@ from tests.attacks.table import Attack
 from tests.docs import second_reader as page
 from tests.docs.second_reader import Refused, second_reader
 
+from sealift.bundle import codec, documents, layout, read
 from sealift.bundle.read import read_bundle, verify, verify_objects
 from sealift.bundle.source import open_source
 from sealift.errors import SealiftError
+from sealift.trust import keys, root
 from sealift.trust.chain import follow
 from sealift.trust.root import decode_root
 from sealift.trust.vouch import Policy
@@ -29,8 +31,8 @@ FLIPS = 150
 def our_reader(path: Path, pinned: bytes, officers: int = 0) -> str:
     """sealift's own, on a box without earlier releases. Raises: SealiftError."""
     bundle = read_bundle(open_source(path))
-    root = follow(decode_root(pinned).root, bundle.roots)
-    verify_objects(verify(bundle, root, Policy(officers)).bundle)
+    trusted = follow(decode_root(pinned).root, bundle.roots)
+    verify_objects(verify(bundle, trusted, Policy(officers)).bundle)
     return bundle.identity
 
 
@@ -163,6 +165,19 @@ def test_both_readers_say_the_same_of_a_folder_with_a_changed_part(tmp_path: Pat
         changed = change_part(parts, draw)
         if changed != parts:
             both_refuse(write_folder(tmp_path / str(number), changed))
+
+
+def test_the_page_has_every_cap_and_context_of_the_code() -> None:
+    words = Path(__file__).parents[2].joinpath("docs/reference/bundle-format.md").read_text(encoding="utf-8")
+    caps = [
+        layout.MAX_DOCUMENT_BYTES, layout.MAX_RELEASE_BYTES, layout.MAX_SIGNATURE_BYTES, layout.MAX_MARKS,
+        layout.MAX_PARTS, codec.MAX_WINDOW, documents.MAX_OBJECT_BYTES, documents.MAX_FILES, documents.MAX_PATH_BYTES,
+        documents.MAX_NAME_BYTES, documents.MAX_PATH_DEPTH, read.MAX_ROOTS, keys.MAX_SIGNATURES, root.MAX_ROLE_KEYS,
+        root.MAX_REVOKED,
+    ]  # fmt: skip
+    contexts = [keys.RELEASE_CONTEXT, keys.APPROVAL_CONTEXT, keys.TRANSPORT_CONTEXT, keys.ROOT_CONTEXT]
+    named = [f"{cap:,}" for cap in caps] + [repr(context.decode())[1:-1] for context in contexts]
+    assert [name for name in named if name not in words] == []
 
 
 def test_the_second_reader_uses_nothing_of_sealift() -> None:

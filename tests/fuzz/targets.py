@@ -19,6 +19,7 @@ from sealift import canonical
 from sealift.bundle import tar
 from sealift.bundle.codec import copy_object
 from sealift.bundle.documents import decode_manifest, decode_release, encode_manifest
+from sealift.bundle.fields import exactly
 from sealift.bundle.transport import StoredObject, decode_transport
 from sealift.errors import SealiftError
 from sealift.trust.keys import signatures_from_json, signatures_to_json
@@ -66,7 +67,9 @@ def _canonical(data: bytes) -> bytes:
 
 
 def _signatures(data: bytes) -> bytes:
-    found = signatures_from_json(canonical.decode(data, "x").get("signatures"), "x")
+    doc = canonical.decode(data, "x")
+    exactly(doc, {"signatures"}, "x")
+    found = signatures_from_json(doc["signatures"], "x")
     return canonical.encode({"signatures": signatures_to_json(found)})
 
 

@@ -148,7 +148,9 @@ def test_a_box_that_does_not_fit_is_refused_before_anything_is_written(fake: Fak
     assert not fake.prefix.objects.exists()
 
 
-@pytest.mark.parametrize(("seq", "said"), [(1, "is older than what this box committed"), (2, "is another release")])
+@pytest.mark.parametrize(
+    ("seq", "said"), [(1, "is older than what this box committed"), (2, "is another release")]
+)
 def test_an_older_or_reused_sequence_is_a_downgrade(seq: int, said: str, fake: FakeBox, made: Make) -> None:
     run(fake, made("2.0", 2))
     before = tree_hash(fake.prefix.root)

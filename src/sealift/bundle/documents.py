@@ -28,7 +28,7 @@ _Level: TypeAlias = dict[str, "tuple[str, _Level | None]"]
 _NAME = re.compile(r"[a-z0-9][a-z0-9._-]{0,63}")
 _VERSION = re.compile(r"[0-9A-Za-z][0-9A-Za-z._+-]{0,63}")
 _CREATED = re.compile(r"[0-9]{4}-[0-9]{2}-[0-9]{2}T[0-9]{2}:[0-9]{2}:[0-9]{2}Z")
-_FORBIDDEN_IN_PATHS = re.compile(r'[\x00-\x1f\x7f\\<>:"|?*]')
+_FORBIDDEN_IN_PATHS = re.compile(r'[\x00-\x1f\x7f-\x9f\u2028-\u202e\u2066-\u2069\\<>:"|?*]')
 _DEVICE_NAME = re.compile(r"(con|prn|aux|nul|com[0-9]|lpt[0-9])(\..*)?", re.IGNORECASE)
 
 
@@ -181,7 +181,9 @@ def path_problem(path: str) -> str | None:
     if any(part in ("", ".", "..") for part in parts):
         return "has an empty, '.' or '..' component"
     if _FORBIDDEN_IN_PATHS.search(path):
-        return 'has a control character, a backslash or one of <>:"|?*'
+        return (
+            'has a control character (one that turns the text around is one), a backslash or one of <>:"|?*'
+        )
     if len(path.encode()) > MAX_PATH_BYTES or len(parts) > MAX_PATH_DEPTH:
         return f"is longer than {MAX_PATH_BYTES} bytes or deeper than {MAX_PATH_DEPTH}"
     if any(len(part.encode()) > MAX_NAME_BYTES for part in parts):

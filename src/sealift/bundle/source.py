@@ -89,7 +89,7 @@ class Folder:
                     found[name] = entry.stat(follow_symlinks=False).st_size
                 else:
                     raise MalformedBundle(
-                        f"{entry.path}: a link, a special file or a name that no bundle has"
+                        f"{entry.path!r}: a link, a special file or a name that no bundle has"
                     )
                 if len(found) > layout.MAX_PARTS:
                     raise MalformedBundle(f"{self.name}: more than {layout.MAX_PARTS} parts")
