@@ -26,16 +26,14 @@ def flip(data: bytes, position: int) -> bytes:
     return data[:position] + bytes([data[position] ^ 1]) + data[position + 1 :]
 
 
-@attack("an edited object", 22, "expected 3000 bytes of that digest, found others", while_copying=True)
+@attack("an edited object", 22, "expected 3000 bytes of that digest, found others")
 def edited(scene: Scene) -> Path:
     parts = Forge().parts()
     parts[layout.object_(ONE)] = flip(parts[layout.object_(ONE)], 1500)
     return scene.as_file(parts)
 
 
-@attack(
-    "an edited compressed object", 22, r"expected \d\d bytes of that digest, found others", while_copying=True
-)
+@attack("an edited compressed object", 22, r"expected \d\d bytes of that digest, found others")
 def edited_compressed(scene: Scene) -> Path:
     return bent(
         scene, lambda parts: parts.update({layout.object_(MODEL): flip(parts[layout.object_(MODEL)], 12)})
@@ -49,7 +47,7 @@ def missing(scene: Scene) -> Path:
     return scene.as_file(parts)
 
 
-@attack("two objects swapped", 22, "expected 3000 bytes of that digest, found others", while_copying=True)
+@attack("two objects swapped", 22, "expected 3000 bytes of that digest, found others")
 def swapped(scene: Scene) -> Path:
     one, two = layout.object_(ONE), layout.object_(TWO)
     return bent(scene, lambda parts: parts.update({one: parts[two], two: parts[one]}))
@@ -123,12 +121,12 @@ def stored(scene: Scene, frame: bytes, codec: str = "zstd") -> Path:
     return scene.as_file(Forge(stored={MODEL: (codec, frame)}).parts())
 
 
-@attack("a decompression bomb", 11, "its zstd frame says 100000000 bytes", while_copying=True)
+@attack("a decompression bomb", 11, "its zstd frame says 100000000 bytes")
 def bomb(scene: Scene) -> Path:
     return stored(scene, zstandard.ZstdCompressor(level=19).compress(bytes(100_000_000))[:6000])
 
 
-@attack("a decompression bomb that lies about its size", 11, "zstd: ", while_copying=True)
+@attack("a decompression bomb that lies about its size", 11, "zstd: ")
 def lying_bomb(scene: Scene) -> Path:
     frame = zstandard.ZstdCompressor(level=1).compress(bytes(10_000_000))
     size = len(MODEL_BYTES)
@@ -137,7 +135,7 @@ def lying_bomb(scene: Scene) -> Path:
     return stored(scene, head + frame[zstandard.frame_header_size(frame) :])
 
 
-@attack("a window bomb", 11, "with a window of", while_copying=True)
+@attack("a window bomb", 11, "with a window of")
 def window_bomb(scene: Scene) -> Path:
     size = len(MODEL_BYTES)
     packed = zstandard.ZstdCompressor(level=3).compress(MODEL_BYTES)
@@ -146,36 +144,36 @@ def window_bomb(scene: Scene) -> Path:
     return stored(scene, head + packed[zstandard.frame_header_size(packed) :])
 
 
-@attack("a frame without a content size", 11, "its zstd frame says -?[0-9]+ bytes", while_copying=True)
+@attack("a frame without a content size", 11, "its zstd frame says -?[0-9]+ bytes")
 def no_content_size(scene: Scene) -> Path:
     return stored(scene, zstandard.ZstdCompressor(write_content_size=False).compress(MODEL_BYTES))
 
 
-@attack("two frames in one object", 11, "its zstd frame ends at byte", while_copying=True)
+@attack("two frames in one object", 11, "its zstd frame ends at byte")
 def two_frames(scene: Scene) -> Path:
     frame = zstandard.ZstdCompressor().compress(MODEL_BYTES)
     return stored(scene, frame + zstandard.ZstdCompressor().compress(b""))
 
 
-@attack("bytes behind a frame that a decoder skips", 11, "its zstd frame ends at byte", while_copying=True)
+@attack("bytes behind a frame that a decoder skips", 11, "its zstd frame ends at byte")
 def skipped_frame(scene: Scene) -> Path:
     frame = zstandard.ZstdCompressor().compress(MODEL_BYTES)
     return stored(scene, frame + b"\x50\x2a\x4d\x18\x04\x00\x00\x00evil")
 
 
-@attack("a skippable frame before the frame", 11, "a skippable zstd frame", while_copying=True)
+@attack("a skippable frame before the frame", 11, "a skippable zstd frame")
 def leading_skippable(scene: Scene) -> Path:
     frame = zstandard.ZstdCompressor().compress(MODEL_BYTES)
     head = b"\x50\x2a\x4d\x18" + len(MODEL_BYTES).to_bytes(4, "little")  # the length that is looked for
     return stored(scene, head + frame)
 
 
-@attack("a frame of other content", 22, "found others", while_copying=True)
+@attack("a frame of other content", 22, "found others")
 def other_content(scene: Scene) -> Path:
     return stored(scene, zstandard.ZstdCompressor().compress(MODEL_BYTES[:-1] + b"X"))
 
 
-@attack("a compressed object that is no frame", 11, "not a zstd frame", while_copying=True)
+@attack("a compressed object that is no frame", 11, "not a zstd frame")
 def no_frame(scene: Scene) -> Path:
     return stored(scene, b"hello, I am an ordinary file")
 

@@ -17,7 +17,6 @@ class Attack:
     """`make` prepares the bundle and returns it; install must refuse it with `code` and the pattern `words`.
 
     `about_bytes`: the bundle itself is wrong, whatever the box: any reader must refuse it.
-    `while_copying`: it is found out only while objects are copied, so earlier objects are in the store.
     """
 
     name: str
@@ -25,20 +24,17 @@ class Attack:
     code: int
     words: str
     about_bytes: bool
-    while_copying: bool
 
 
 ATTACKS: Final[dict[str, Attack]] = {}
 
 
-def attack(
-    name: str, code: int, words: str, *, about_bytes: bool = True, while_copying: bool = False
-) -> Callable[[Make], Make]:
+def attack(name: str, code: int, words: str, *, about_bytes: bool = True) -> Callable[[Make], Make]:
     """Enter a function in the table."""
 
     def enter(make: Make) -> Make:
         assert name not in ATTACKS
-        ATTACKS[name] = Attack(name, make, code, words, about_bytes, while_copying)
+        ATTACKS[name] = Attack(name, make, code, words, about_bytes)
         return make
 
     return enter

@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 from tests.inspect.desk import opened, pack_release, release_files
 
+from sealift.errors import UsageError
 from sealift.events import Silent
 from sealift.inspect.extract import extract
 from sealift.inspect.listing import allow_list, as_json, checksums, for_screen
@@ -70,9 +71,14 @@ def test_sha256sum_reads_the_list_and_sees_a_changed_file(tmp_path: Path) -> Non
     assert "runtime/tool: FAILED" in bad.stdout
 
 
-def test_a_name_that_turns_a_line_round_is_written_out_for_a_terminal_only(tmp_path: Path) -> None:
-    """Clause 3.2 permits what a terminal would act on; a machine needs the name as it is."""
-    name = "runtime/\u202egnp.exe\x9b2J"
+def test_a_name_that_turns_a_line_round_cannot_travel(tmp_path: Path) -> None:
+    """Clause 3.2: what a terminal would act on is no name."""
+    with pytest.raises(UsageError, match="1 file"):
+        pack_release(tmp_path / "b", None, files={"runtime/\u202egnp.exe": b""})
+
+
+def test_a_name_in_another_script_is_written_as_it_is_and_escaped_on_a_terminal(tmp_path: Path) -> None:
+    name = "runtime/\u6a21\u578b.bin"
     lines = allow_list(opened(pack_release(tmp_path / "b", None, files={name: b""})))
     assert name in lines
-    assert for_screen(lines).endswith("0444  runtime/\\u202egnp.exe\\x9b2J\n")
+    assert for_screen(lines.replace("\u6a21", "\u202e")).endswith("0444  runtime/\\u202e\u578b.bin\n")

@@ -14,7 +14,15 @@ from tests.made_bundles import FILES, Signer, make_bundle, make_signer, tree_has
 
 from sealift.bundle.read import VerifiedBundle, read_bundle, verify
 from sealift.bundle.source import Folder
-from sealift.errors import DigestMismatch, Downgrade, IncompatibleHost, Locked, NotActivated, NotServing
+from sealift.errors import (
+    DigestMismatch,
+    Downgrade,
+    IncompatibleHost,
+    Locked,
+    NotActivated,
+    NotServing,
+    StoreError,
+)
 from sealift.events import Silent
 from sealift.install.install import Box, InstallReport, Outcome, install
 from sealift.store.lock import exclusive
@@ -195,6 +203,31 @@ def test_a_damaged_object_stops_the_install_and_is_not_kept(fake: FakeBox, made:
         run(fake, bundle)
     assert not store_of(fake.prefix).path(entry).exists()
     assert fake.prefix.services() == ()
+
+
+def test_a_bad_object_takes_those_before_it_out_again(fake: FakeBox, made: Make) -> None:
+    run(fake, made())
+    before = tree_hash(fake.prefix.root)
+    files = {**FILES, **{f"application/more/{number}": bytes([number] * 9) for number in range(9)}}
+    bundle = made("1.1", 2, files=files)
+    last = dict(bundle.files())["application/more/8"]
+    (Path(bundle.bundle.source.name) / "objects" / last.sha256[:2] / last.sha256).write_bytes(
+        b"X" * last.size
+    )
+    with pytest.raises(DigestMismatch):
+        run(fake, bundle)
+    assert tree_hash(fake.prefix.root) == before
+
+
+def test_a_tree_whose_name_was_made_to_collide_is_not_taken_for_the_release(
+    fake: FakeBox, made: Make
+) -> None:
+    old = run(fake, made()).release
+    bundle = made("1.1", 2)
+    old.tree.rename(old.tree.with_name(f"1.1-{bundle.identity[:8]}"))
+    with pytest.raises(StoreError, match="holds another release"):
+        run(fake, bundle)
+    assert fake.seen == ["check 1.0"]
 
 
 def test_running_again_after_an_interrupted_stage_finishes(fake: FakeBox, made: Make) -> None:

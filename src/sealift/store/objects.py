@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import errno
 import os
 import shutil
@@ -61,6 +62,13 @@ class ObjectStore:
                         f"{self.root}: the disk is full", next_step="free space, then again"
                     ) from error
                 raise
+
+    def discard(self, entry: FileEntry) -> None:
+        """Take an object out again, and its folder if it was the only one."""
+        path = self.path(entry)
+        path.unlink(missing_ok=True)
+        with contextlib.suppress(OSError):
+            path.parent.rmdir()
 
     def link(self, entry: FileEntry, destination: Path) -> None:
         """Hardlink the object to `destination`; copy where the file system will not (EXDEV, EMLINK)."""

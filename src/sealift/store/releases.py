@@ -5,15 +5,16 @@ from __future__ import annotations
 import ctypes
 import os
 import shutil
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 from typing import Any
 
+from sealift import canonical
 from sealift.bundle.documents import FileEntry, encode_manifest
 from sealift.bundle.read import VerifiedBundle
-from sealift.errors import MissingPart, NotInstalled, StoreError
+from sealift.errors import BundleError, MissingPart, NotInstalled, StoreError, TrustError
 from sealift.events import Progress
 from sealift.store.files import (
     point_link,
@@ -23,7 +24,7 @@ from sealift.store.files import (
     write_document,
     write_file,
 )
-from sealift.store.objects import require_space, store_of
+from sealift.store.objects import ObjectStore, require_space, store_of
 from sealift.store.prefix import Prefix
 
 
@@ -69,6 +70,7 @@ def stage_tree(prefix: Prefix, bundle: VerifiedBundle, progress: Progress) -> Pa
     """
     tree = tree_of(prefix, bundle)
     if tree.is_dir():
+        _require_identity(tree, bundle.identity)
         return tree
     store = store_of(prefix)
     missing = {(entry.sha256, entry.executable): entry for _, entry in bundle.files() if not store.has(entry)}
@@ -77,9 +79,7 @@ def stage_tree(prefix: Prefix, bundle: VerifiedBundle, progress: Progress) -> Pa
     count = sum(1 for _ in bundle.files())
     require_space(prefix, needed, len(missing) + count // 8)
     progress.start("copy objects", needed)
-    for entry in missing.values():
-        store.add(entry, partial(bundle.copy_object, entry.sha256))
-        progress.advance(entry.size)
+    _take_in(store, bundle, list(missing.values()), progress)
     building = tree.with_name(f".{tree.name}.partial")
     with storing(building):
         shutil.rmtree(building, ignore_errors=True)
@@ -99,6 +99,33 @@ def stage_tree(prefix: Prefix, bundle: VerifiedBundle, progress: Progress) -> Pa
         building.rename(tree)
         sync_folder(tree.parent)
     return tree
+
+
+def _take_in(
+    store: ObjectStore, bundle: VerifiedBundle, missing: Sequence[FileEntry], progress: Progress
+) -> None:
+    """Copy objects in; a bundle that turns out to be bad leaves none of them behind."""
+    taken: list[FileEntry] = []
+    try:
+        for entry in missing:
+            store.add(entry, partial(bundle.copy_object, entry.sha256))
+            taken.append(entry)
+            progress.advance(entry.size)
+    except (BundleError, TrustError):
+        for entry in missing[: len(taken) + 1]:
+            store.discard(entry)
+        raise
+
+
+def _require_identity(tree: Path, identity: str) -> None:
+    """A tree's name has 8 of the identity's 64 digits: two releases could be made to share them."""
+    with storing(tree / "release.json"):
+        found = canonical.digest((tree / "release.json").read_bytes())
+    if found != identity:
+        raise StoreError(
+            f"{tree} holds another release ({canonical.short(found)}) than its name says",
+            next_step="do not install this bundle; have it packed under another version",
+        )
 
 
 def _require_parts(bundle: VerifiedBundle, missing: Iterable[FileEntry]) -> None:
