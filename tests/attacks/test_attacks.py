@@ -14,6 +14,7 @@ from sealift.ledger.verify import records
 from sealift.store.prefix import private
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("attack", ATTACKS.values(), ids=lambda attack: attack.name)
 def test_refused(attack: Attack, scene: Scene, capsys: pytest.CaptureFixture[str]) -> None:
     bundle = attack.make(scene)

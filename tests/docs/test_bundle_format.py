@@ -104,6 +104,7 @@ def test_both_readers_accept_as_folder_and_as_file_and_name_it_alike(tmp_path: P
     assert found == {page.digest(parts["release.json"])}
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "attack", [item for item in ATTACKS.values() if item.about_bytes], ids=lambda attack: attack.name
 )
