@@ -131,6 +131,12 @@ class NoSpace(HostError):
     exit_code = 32
 
 
+class BadSettings(HostError):
+    """A setting of this box is unknown, of another type, or outside what the release permits."""
+
+    exit_code = 33
+
+
 class StoreError(SealiftError):
     """40s: the prefix on this box is locked, damaged or interrupted."""
 
@@ -155,6 +161,12 @@ class BrokenLedger(StoreError):
     exit_code = 43
 
 
+class NewerPrefix(StoreError):
+    """A newer sealift wrote this prefix, in a form that this one does not read."""
+
+    exit_code = 44
+
+
 class NotServing(SealiftError):
     """A release is installed but nobody answers."""
 
@@ -165,6 +177,18 @@ class NotActivated(SealiftError):
     """A check failed before traffic; the old release, if any, serves on."""
 
     exit_code = 60
+
+
+class FellBack(SealiftError):
+    """The new release was active, did badly while it was watched, and the old one serves again."""
+
+    exit_code = 61
+
+
+class Blocked(SealiftError):
+    """This version failed on this box too often; it is not tried again unless somebody asks for it."""
+
+    exit_code = 62
 
 
 class RequestError(SealiftError):

@@ -13,7 +13,9 @@ import zstandard
 from hypothesis import given
 from hypothesis import strategies as st
 
-from sealift.bundle.codec import MAX_WINDOW, copy_object, store_object
+from sealift.bundle.codec import copy_object
+from sealift.bundle.encode import store_object
+from sealift.bundle.frames import MAX_WINDOW
 from sealift.bundle.transport import StoredObject
 from sealift.errors import DigestMismatch, MalformedBundle, SealiftError
 

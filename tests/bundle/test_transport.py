@@ -52,7 +52,7 @@ def test_it_reads_back_as_written() -> None:
         ({"manifests": [A, B, "cc" * 32, "dd" * 32]}, "more than the layers"),
         ({"manifests": "x"}, "manifests is not a list"),
         ({"release": "x"}, "release is 'x'"),
-        ({"format": "sealift-transport/2"}, "expected format sealift-transport/1"),
+        ({"format": "sealift-transport/3"}, "expected format sealift-transport/1"),
         ({"extra": 1}, "unknown keys ['extra']"),
     ],
 )

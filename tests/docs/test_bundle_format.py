@@ -16,7 +16,7 @@ from tests.attacks.table import Attack
 from tests.docs import second_reader as page
 from tests.docs.second_reader import Refused, second_reader
 
-from sealift.bundle import codec, documents, layout, read
+from sealift.bundle import documents, frames, layout, read
 from sealift.bundle.read import read_bundle, verify, verify_objects
 from sealift.bundle.source import open_source
 from sealift.errors import SealiftError
@@ -172,7 +172,7 @@ def test_the_page_has_every_cap_and_context_of_the_code() -> None:
     words = Path(__file__).parents[2].joinpath("docs/reference/bundle-format.md").read_text(encoding="utf-8")
     caps = [
         layout.MAX_DOCUMENT_BYTES, layout.MAX_RELEASE_BYTES, layout.MAX_SIGNATURE_BYTES, layout.MAX_MARKS,
-        layout.MAX_PARTS, codec.MAX_WINDOW, documents.MAX_OBJECT_BYTES, documents.MAX_FILES, documents.MAX_PATH_BYTES,
+        layout.MAX_PARTS, frames.MAX_WINDOW, documents.MAX_OBJECT_BYTES, documents.MAX_FILES, documents.MAX_PATH_BYTES,
         documents.MAX_NAME_BYTES, documents.MAX_PATH_DEPTH, read.MAX_ROOTS, keys.MAX_SIGNATURES, root.MAX_ROLE_KEYS,
         root.MAX_REVOKED,
     ]  # fmt: skip

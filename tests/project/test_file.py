@@ -19,6 +19,8 @@ from sealift.model.declaration import (
     TensorOutput,
     TextInput,
 )
+from sealift.model.schema import Schema
+from sealift.model.setting import Kind, Setting, Value
 from sealift.project.file import load_project
 from sealift.project.project import (
     Gates,
@@ -94,6 +96,12 @@ def read(folder: Path, text: str) -> Project:
     return load_project(folder)
 
 
+def offered(*declared: tuple[str, Value]) -> Schema:
+    """What sealift lets any box set, with these defaults from the project."""
+    settings = dict(Schema().settings)
+    return Schema(settings | {name: settings[name].with_default(value) for name, value in declared})
+
+
 def test_the_smallest_project_has_the_defaults_of_the_design(folder: Path) -> None:
     assert read(folder, SMALLEST) == Project(
         root=folder,
@@ -116,6 +124,7 @@ def test_the_smallest_project_has_the_defaults_of_the_design(folder: Path) -> No
         slo=Slo(latency_p99_ms=None, availability=None),
         limits=Limits(max_model_mb=1024, max_memory_mb=None),
         golden=None,
+        settings=offered(("device", ("cpu",))),
     )
 
 
@@ -153,6 +162,9 @@ def test_the_example_of_the_design_is_read_in_full(folder: Path) -> None:
         slo=Slo(latency_p99_ms=50, availability=0.9995),
         limits=Limits(max_model_mb=1024, max_memory_mb=2048),
         golden=folder / "data/golden",
+        settings=offered(
+            ("device", ("cpu",)), ("slo.latency_p99_ms", 50.0), ("limits.max_memory_mb", 2048.0)
+        ),
     )
 
 
@@ -350,3 +362,55 @@ accepted_vulnerabilities = ["GHSA-aaaa-bbbb-cccc", "CVE-2026-1"]
 
 def test_without_gates_nothing_is_refused(folder: Path) -> None:
     assert read(folder, SMALLEST).gates == Gates()
+
+
+def test_settings_narrow_what_a_box_may_set_and_may_move_the_default(folder: Path) -> None:
+    text = (
+        SMALLEST
+        + """
+output = { kind = "scores", positive = "fraud", threshold = 0.83 }
+[settings]
+threshold = { minimum = 0.7, maximum = 0.9 }
+threads = { maximum = 8, default = 2 }
+device = { choices = ["cpu", "cuda"], default = ["cuda", "cpu"] }
+host = { default = "0.0.0.0" }
+[settings.watch]
+window_s = { minimum = 900.5, default = 1200 }
+[slo]
+latency_p99_ms = 50
+"""
+    )
+    found = read(folder, text).settings.settings
+    about = "where the positive answer begins, fraud"
+    assert found["threshold"] == Setting("threshold", Kind.NUMBER, 0.83, about, 0.7, 0.9, declared=True)
+    assert (found["threads"].maximum, found["threads"].minimum, found["threads"].default) == (8, 0, 2)
+    assert found["device"].choices == ("cpu", "cuda")
+    assert found["device"].default == ("cuda", "cpu")
+    assert found["host"].default == "0.0.0.0"
+    assert (found["watch.window_s"].minimum, found["watch.window_s"].default) == (900.5, 1200.0)
+    assert found["slo.latency_p99_ms"].default == 50.0
+    declared = {name for name, setting in found.items() if setting.declared}
+    assert declared == {"threshold", "threads", "device", "host", "watch.window_s", "slo.latency_p99_ms"}
+
+
+def test_several_models_with_a_threshold_have_one_setting_each(folder: Path) -> None:
+    text = """
+[project]
+name = "desk"
+version = "1"
+[models."a.b"]
+path = "model.onnx"
+device = ["cuda"]
+output = { kind = "scores", positive = "x", threshold = 0.2 }
+[models.c]
+path = "second.onnx"
+output = { kind = "scores", positive = "y" }
+[settings]
+models."a.b".threshold = { maximum = 0.4 }
+"""
+    found = read(folder, text).settings.settings
+    assert "threshold" not in found
+    assert found["models.a.b.threshold"].path == ("models", "a.b", "threshold")
+    assert (found["models.a.b.threshold"].maximum, found["models.a.b.threshold"].default) == (0.4, 0.2)
+    assert found["models.c.threshold"].default == 0.5
+    assert found["device"].default is None, "the models differ, so each keeps its own"

@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 
 from sealift.errors import ProjectError
 from sealift.project.file import MAX_FILE_BYTES, load_project
-from sealift.project.keys import COLUMN_KEYS, INPUT_KEYS, OUTPUT_KEYS, SECTION_KEYS
+from sealift.project.keys import COLUMN_KEYS, INPUT_KEYS, NARROWING_KEYS, OUTPUT_KEYS, SECTION_KEYS
 
 TABLE: Final = Path(__file__).with_name("bad_files.txt").read_text(encoding="utf-8")
 GOOD: Final = '[project]\nname = "fraud"\nversion = "1.0"\n[model]\npath = "model.onnx"\n'
@@ -159,16 +159,24 @@ def _all_sections() -> list[tuple[str, tuple[str, ...], str]]:
     ):
         for kind, keys in kinds.items():
             sections.append((header, tuple(key for key in keys if key != "kind"), f'kind = "{kind}"\n'))
+    for name, kind in (
+        ("threads", "number"),
+        ("drain_s", "number"),
+        ("device", "device"),
+        ("host", "address"),
+    ):
+        sections.append((f"[settings.{name}]", NARROWING_KEYS[kind], ""))
     return sections
 
 
 WORDS: Final = sorted(
-    {key for keys in SECTION_KEYS.values() for key in keys} | {"kind", "columns", "x.y", '"é"'}
+    {key for keys in [*SECTION_KEYS.values(), *NARROWING_KEYS.values()] for key in keys}
+    | {"kind", "columns", "x.y", '"é"', "threads", "watch.window_s", "host"}
 )
 HEADERS: Final = (
     *(f"[{name}]" for name in SECTION_KEYS),
     "[model.input]", "[model.output]", "[models.a]", "[models.'B c'.input]", "[models.a.handler]",
-    "[[model.input.columns]]", "[[project]]", "[x.y]",
+    "[[model.input.columns]]", "[[project]]", "[x.y]", "[settings]", "[settings.threads]", "[settings.watch]",
 )  # fmt: skip
 VALUES: Final = (
     '"image"', '"tabular"', '"classes"', '"scores"', '"model.onnx"', '"../x"', '""', '"\\u0000"', "1", "-0.5",

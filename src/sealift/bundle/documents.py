@@ -26,7 +26,7 @@ _Level: TypeAlias = dict[str, "tuple[str, _Level | None]"]
 """Folded name -> the name as it stands there, and what is below it (None: a file)."""
 
 _NAME = re.compile(r"[a-z0-9][a-z0-9._-]{0,63}")
-_VERSION = re.compile(r"[0-9A-Za-z][0-9A-Za-z._+-]{0,63}")
+VERSION: Final = re.compile(r"[0-9A-Za-z][0-9A-Za-z._+-]{0,63}")
 _CREATED = re.compile(r"[0-9]{4}-[0-9]{2}-[0-9]{2}T[0-9]{2}:[0-9]{2}:[0-9]{2}Z")
 _FORBIDDEN_IN_PATHS = re.compile(r'[\x00-\x1f\x7f-\x9f\u2028-\u202e\u2066-\u2069\\<>:"|?*]')
 _DEVICE_NAME = re.compile(r"(con|prn|aux|nul|com[0-9]|lpt[0-9])(\..*)?", re.IGNORECASE)
@@ -109,10 +109,10 @@ def decode_release(data: bytes) -> Release:
     exactly(layers_doc, set(LAYERS), f"{what} layers")
     release = Release(
         product=text(doc["product"], _NAME, "product", what),
-        version=text(doc["version"], _VERSION, "version", what),
+        version=text(doc["version"], VERSION, "version", what),
         seq=count(doc["seq"], "seq", what),
         floor_seq=count(doc["floor_seq"], "floor_seq", what),
-        min_sealift=text(doc["min_sealift"], _VERSION, "min_sealift", what),
+        min_sealift=text(doc["min_sealift"], VERSION, "min_sealift", what),
         created=text(doc["created"], _CREATED, "created", what),
         target=an_object(doc["target"], "target", what),
         layers={name: _layer(layers_doc[name], name) for name in LAYERS},

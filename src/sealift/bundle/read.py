@@ -2,19 +2,23 @@
 
 from __future__ import annotations
 
+import contextlib
 import io
+import threading
 from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from hashlib import file_digest
+from pathlib import Path
 from typing import IO, Final
 
 from sealift import canonical
 from sealift.bundle import layout
-from sealift.bundle.codec import copy_object
+from sealift.bundle.codec import check_stored, copy_object
 from sealift.bundle.documents import LAYERS, FileEntry, Release, decode_manifest, decode_release
 from sealift.bundle.fields import exactly
-from sealift.bundle.source import Source, document
-from sealift.bundle.transport import StoredObject, Transport, decode_transport
+from sealift.bundle.source import Source, document, reading
+from sealift.bundle.transport import Base, StoredObject, Transport, decode_transport
 from sealift.errors import DigestMismatch, MalformedBundle, MissingPart
 from sealift.trust.keys import Signature, signatures_from_json
 from sealift.trust.root import Root, SignedRoot, decode_root
@@ -24,9 +28,18 @@ HASHING_THREADS: Final = 2
 BATCH_BYTES: Final = 4 * 2**20
 BATCH_OBJECTS: Final = 256
 MAX_ROOTS: Final = 64
+NEXT_STEP: Final = "carry the full bundle, or a delta from what this box has (sealift status shows it)"
 
 Known = Callable[[str], bytes | None]
 """Manifest digest -> its bytes, where the box has it from an earlier bundle."""
+
+FindBase = Callable[[str], Path | None]
+"""An object's digest -> a file with its bytes, where they are at hand; its digest is checked before it is used."""
+
+
+def no_base(_: str) -> Path | None:
+    """Nothing is at hand: patches cannot be decoded."""
+    return None
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,6 +48,8 @@ class UnverifiedBundle:
 
     `transport` is transport.json as it was read once: what is signed is what was parsed.
     `carried` names the layers whose manifest travels; `objects` what travels of all that `manifests` name.
+    `lacking` names the layers whose manifest is not at hand: their files are unknown, and the bundle is one to
+    look at. `bases` are the releases that a delta builds on: a box needs one of them.
     """
 
     source: Source
@@ -42,7 +57,9 @@ class UnverifiedBundle:
     identity: str
     manifests: Mapping[str, Mapping[str, FileEntry]]
     carried: frozenset[str]
+    lacking: frozenset[str]
     objects: Mapping[str, StoredObject]
+    bases: tuple[Base, ...]
     signatures: tuple[Signature, ...]
     approvals: tuple[Signature, ...]
     transport: bytes
@@ -59,6 +76,11 @@ class UnverifiedBundle:
         """Objects that the release needs and that do not travel: sha256 -> bytes."""
         needed = {entry.sha256: entry.size for files in self.manifests.values() for entry in files.values()}
         return {sha256: size for sha256, size in needed.items() if sha256 not in self.objects}
+
+    @property
+    def made_for(self) -> str:
+        """`made for a box that has fraud 2026.11.0 (sha256:9f31-c2a0)`; of a full bundle: `... the rest of it`."""
+        return made_for(self.release.product, self.bases)
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,9 +106,17 @@ class VerifiedBundle:
         """The release keys that vouch."""
         return self.vouched.release_keys
 
-    def copy_object(self, sha256: str, sink: IO[bytes] | None) -> None:
-        """Write a travelling object to `sink`, stored and decoded bytes checked."""
-        copy_from(self.bundle, sha256, sink)
+    @property
+    def bases(self) -> tuple[Base, ...]:
+        """The releases that a delta builds on, by identity; none of a full bundle."""
+        return self.bundle.bases
+
+    def copy_object(self, sha256: str, sink: IO[bytes] | None, base: FindBase = no_base) -> None:
+        """Write a travelling object to `sink`; stored bytes, base and decoded bytes checked.
+
+        Raises: as `copy_from`.
+        """
+        copy_from(self.bundle, sha256, sink, base)
 
     def files(self) -> Iterator[tuple[str, FileEntry]]:
         """Every file of the release as (`layer/path`, entry)."""
@@ -95,11 +125,20 @@ class VerifiedBundle:
                 yield f"{layer}/{path}", entry
 
 
-def read_bundle(source: Source, known: Known = lambda _: None) -> UnverifiedBundle:
+def made_for(product: str, bases: tuple[Base, ...]) -> str:
+    """What a box must have for a bundle that leaves something out."""
+    if not bases:
+        return f"made for a box that has an earlier release of {product}"
+    names = " or ".join(base.words for base in sorted(bases, key=lambda base: (-base.seq, base.identity)))
+    return f"made for a box that has {product} {names}"
+
+
+def read_bundle(source: Source, known: Known = lambda _: None, *, may_lack: bool = False) -> UnverifiedBundle:
     """Read and cross-check every document; nothing is believed yet.
 
     Args:
         known: manifests that the box has already, for a bundle that leaves unchanged layers out.
+        may_lack: go on where one is nowhere; what is read then can be looked at, and never be installed.
     Raises: MalformedBundle, MissingPart, DigestMismatch: a manifest is not the one release.json names.
     """
     raw = document(source, layout.RELEASE)
@@ -113,8 +152,13 @@ def read_bundle(source: Source, known: Known = lambda _: None) -> UnverifiedBund
         )
     parts = source.parts()
     _require_parts(source, parts, transport)
-    manifests = {layer: _read_manifest(source, release, layer, transport, known) for layer in LAYERS}
-    _check_objects(manifests, transport)
+    _check_bases(release, identity, transport)
+    found = {layer: _manifest_bytes(source, release, layer, transport, known) for layer in LAYERS}
+    lacking = frozenset(layer for layer, data in found.items() if data is None)
+    if lacking and not may_lack:
+        raise _no_manifest(release, min(lacking, key=LAYERS.index), transport)
+    manifests = {layer: _read_manifest(release, layer, data) for layer, data in found.items()}
+    _check_objects(manifests, transport, is_whole=not lacking)
     release_signatures = _read_signatures(
         source, parts, layout.RELEASE_SIGNATURES, {"approvals", "signatures"}
     )
@@ -127,7 +171,9 @@ def read_bundle(source: Source, known: Known = lambda _: None) -> UnverifiedBund
         carried=frozenset(
             name for name, ref in release.layers.items() if ref.manifest in transport.manifests
         ),
+        lacking=lacking,
         objects=transport.objects,
+        bases=transport.bases,
         signatures=release_signatures.get("signatures", ()),
         approvals=release_signatures.get("approvals", ()),
         transport=raw_transport,
@@ -139,27 +185,48 @@ def read_bundle(source: Source, known: Known = lambda _: None) -> UnverifiedBund
 def verify(bundle: UnverifiedBundle, root: Root, policy: Policy) -> VerifiedBundle:
     """Decide whether `root` and the box's `policy` accept the release and what travels.
 
-    Raises: TrustError: BadSignature, UnknownKey and their kin.
+    Raises: TrustError: BadSignature, UnknownKey and their kin. MissingPart: layers whose files are unknown.
     """
+    if bundle.lacking:
+        raise MissingPart(f"the files of {', '.join(sorted(bundle.lacking))} are not known here")
+    return VerifiedBundle(bundle, root, vouch_for(bundle, root, policy))
+
+
+def vouch_for(bundle: UnverifiedBundle, root: Root, policy: Policy) -> Vouched:
+    """Who vouches for the documents, also where the files of a layer are not known here. Raises: TrustError."""
     release = bundle.release
-    vouched = vouch(root, policy, release.product, release.encode(), bundle.transport, bundle.endorsement)
-    return VerifiedBundle(bundle, root, vouched)
+    return vouch(root, policy, release.product, release.encode(), bundle.transport, bundle.endorsement)
 
 
-def verify_objects(bundle: UnverifiedBundle, advance: Callable[[int], None] = lambda _: None) -> None:
+def verify_objects(
+    bundle: UnverifiedBundle, advance: Callable[[int], None] = lambda _: None, base: FindBase = no_base
+) -> tuple[str, ...]:
     """Check every travelling object on two threads; `advance` is told of each one's bytes.
 
+    Returns: the patches whose base is not at hand, sorted: their stored bytes were checked, not what they
+        decode to.
     Raises: DigestMismatch, MissingPart, MalformedBundle.
     """
+    one_patch = threading.Lock()  # each may need 200 MB
 
-    def check(batch: list[str]) -> int:
+    def check(batch: list[str]) -> tuple[int, list[str]]:
+        undecoded = []
         for sha256 in batch:
-            copy_from(bundle, sha256, None)
-        return sum(bundle.objects[sha256].size for sha256 in batch)
+            source = bundle.objects[sha256].source
+            if source is not None and base(source) is None:
+                check_stored(_opener(bundle, sha256), bundle.objects[sha256], sha256)
+                undecoded.append(sha256)
+            else:
+                with one_patch if source is not None else contextlib.nullcontext():
+                    copy_from(bundle, sha256, None, base)
+        return sum(bundle.objects[sha256].size for sha256 in batch), undecoded
 
+    left: list[str] = []
     with ThreadPoolExecutor(HASHING_THREADS) as pool:
-        for size in pool.map(check, _batches(bundle.objects)):
+        for size, undecoded in pool.map(check, _batches(bundle.objects)):
             advance(size)
+            left += undecoded
+    return tuple(sorted(left))
 
 
 def _batches(objects: Mapping[str, StoredObject]) -> Iterator[list[str]]:
@@ -176,21 +243,51 @@ def _batches(objects: Mapping[str, StoredObject]) -> Iterator[list[str]]:
         yield batch
 
 
-def copy_from(bundle: UnverifiedBundle, sha256: str, sink: IO[bytes] | None) -> None:
-    """Write a travelling object to `sink` (None: only check it). Raises: as `codec.copy_object`."""
+def copy_from(
+    bundle: UnverifiedBundle, sha256: str, sink: IO[bytes] | None, base: FindBase = no_base
+) -> None:
+    """Write a travelling object to `sink` (None: only check it).
+
+    Raises: as `codec.copy_object`. MissingPart: it does not travel, or is a patch of what is not at hand;
+        DigestMismatch: what it is a patch of is damaged here. Both name what to carry.
+    """
     stored = bundle.objects.get(sha256)
     if stored is None:
         raise MissingPart(
-            f"object {canonical.short(sha256)} does not travel in this bundle",
-            next_step="carry the full bundle",
+            f"object {canonical.short(sha256)} does not travel in this bundle, {bundle.made_for}",
+            next_step=NEXT_STEP,
         )
-    copy_object(lambda: bundle.source.open(layout.object_(sha256)), stored, sha256, sink)
+    old = None if stored.source is None else _base_file(bundle, stored.source, base)
+    copy_object(_opener(bundle, sha256), stored, sha256, sink, old)
 
 
-def read_object(bundle: UnverifiedBundle, sha256: str) -> bytes:
-    """A small object in memory, checked."""
+def _opener(bundle: UnverifiedBundle, sha256: str) -> Callable[[], IO[bytes]]:
+    return lambda: bundle.source.open(layout.object_(sha256))
+
+
+def _base_file(bundle: UnverifiedBundle, sha256: str, base: FindBase) -> Path:
+    """The file that a patch is applied to, its digest checked (clause 4.6)."""
+    path = base(sha256)
+    if path is None:
+        raise MissingPart(
+            f"object {canonical.short(sha256)} is not here, and this delta is {bundle.made_for}",
+            next_step=NEXT_STEP,
+        )
+    with reading(str(path)), path.open("rb") as stream:
+        found = file_digest(stream, "sha256").hexdigest()
+    if found != sha256:
+        raise DigestMismatch(
+            f"{path} is damaged (expected {canonical.short(sha256)}, found {canonical.short(found)}), and this "
+            f"delta is {bundle.made_for}",
+            next_step=NEXT_STEP,
+        )
+    return path
+
+
+def read_object(bundle: UnverifiedBundle, sha256: str, base: FindBase = no_base) -> bytes:
+    """A small object in memory, checked. Raises: as `copy_from`."""
     sink = io.BytesIO()
-    copy_from(bundle, sha256, sink)
+    copy_from(bundle, sha256, sink, base)
     return sink.getvalue()
 
 
@@ -222,17 +319,36 @@ def _require_parts(source: Source, parts: Mapping[str, int], transport: Transpor
         raise MalformedBundle(f"{source.name}: {len(wrong)} object(s) of another size", problems=wrong[:10])
 
 
-def _read_manifest(
+def _check_bases(release: Release, identity: str, transport: Transport) -> None:
+    """A delta leads on from each of its bases (clause 4.6)."""
+    for base in transport.bases:
+        if base.identity == identity or base.seq >= release.seq:
+            raise MalformedBundle(
+                f"transport.json: {base.words} with sequence {base.seq} cannot be a base of "
+                f"{canonical.short(identity)} with sequence {release.seq}"
+            )
+
+
+def _manifest_bytes(
     source: Source, release: Release, layer: str, transport: Transport, known: Known
-) -> dict[str, FileEntry]:
-    ref = release.layers[layer]
-    carried = ref.manifest in transport.manifests
-    data = document(source, layout.manifest(ref.manifest)) if carried else known(ref.manifest)
+) -> bytes | None:
+    digest = release.layers[layer].manifest
+    return document(source, layout.manifest(digest)) if digest in transport.manifests else known(digest)
+
+
+def _no_manifest(release: Release, layer: str, transport: Transport) -> MissingPart:
+    return MissingPart(
+        f"the manifest of {layer} ({canonical.short(release.layers[layer].manifest)}) neither travels nor is on "
+        f"this box: the bundle was {made_for(release.product, transport.bases)}",
+        next_step=NEXT_STEP,
+    )
+
+
+def _read_manifest(release: Release, layer: str, data: bytes | None) -> dict[str, FileEntry]:
+    """The files of a layer; none where its manifest is not at hand."""
     if data is None:
-        raise MissingPart(
-            f"the manifest of {layer} ({canonical.short(ref.manifest)}) neither travels nor is on this box",
-            next_step="carry the full bundle",
-        )
+        return {}
+    ref = release.layers[layer]
     if canonical.digest(data) != ref.manifest:
         raise DigestMismatch(f"manifest of {layer}: expected {canonical.short(ref.manifest)}, found another")
     files = decode_manifest(data, f"manifest of {layer}")
@@ -241,7 +357,10 @@ def _read_manifest(
     return files
 
 
-def _check_objects(manifests: Mapping[str, Mapping[str, FileEntry]], transport: Transport) -> None:
+def _check_objects(
+    manifests: Mapping[str, Mapping[str, FileEntry]], transport: Transport, *, is_whole: bool
+) -> None:
+    """Every object belongs to a file; where not all files are known, only the sizes can be compared."""
     needed: dict[str, int] = {}
     problems: list[str] = []
     for files in manifests.values():
@@ -249,7 +368,7 @@ def _check_objects(manifests: Mapping[str, Mapping[str, FileEntry]], transport: 
             if needed.setdefault(entry.sha256, entry.size) != entry.size:
                 problems.append(f"{path}: one digest with two sizes")
     for sha256, stored in transport.objects.items():
-        if needed.get(sha256) != stored.size:
+        if needed.get(sha256, None if is_whole else stored.size) != stored.size:
             problems.append(f"object {canonical.short(sha256)}: in no layer, or of another size there")
     if problems:
         raise MalformedBundle(f"transport.json: {len(problems)} problem(s)", problems=problems[:10])

@@ -12,8 +12,9 @@ from pathlib import Path
 
 from sealift import canonical
 from sealift.bundle import layout, tar
-from sealift.bundle.codec import CHUNK, store_object
+from sealift.bundle.codec import CHUNK
 from sealift.bundle.documents import FileEntry, LayerRef, Release, encode_manifest, path_problem
+from sealift.bundle.encode import store_object
 from sealift.bundle.read import read_bundle
 from sealift.bundle.source import Source, open_source
 from sealift.bundle.transport import StoredObject, Transport, decode_transport

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
+from pathlib import Path
 from typing import Any
 
 import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
+from sealift.errors import StoreError
 from sealift.model.datatypes import NUMPY_OF, datatype_of
 
 
@@ -133,6 +135,16 @@ def tolerance_for(recorded: NDArray[Any], variants: list[NDArray[Any]]) -> float
 def encode_set(goldens: GoldenSet) -> bytes:
     """Deterministic JSON."""
     return msgspec.json.format(msgspec.json.encode(goldens, order="sorted"), indent=1)
+
+
+def read_set(path: Path) -> GoldenSet:
+    """The goldens of a model. Raises: StoreError: the file is missing or damaged."""
+    try:
+        return decode_set(path.read_bytes())
+    except OSError as error:
+        raise StoreError(f"golden inputs {path}: {error.strerror}") from error
+    except msgspec.DecodeError as error:
+        raise StoreError(f"golden inputs {path}: damaged: {error}") from error
 
 
 def decode_set(data: bytes) -> GoldenSet:

@@ -1,32 +1,38 @@
-"""Run a check (or the recording of goldens) in a release's own interpreter, bounded in time."""
+"""Run a check (or the recording of goldens) in a release's own interpreter, within bounds."""
 
 from __future__ import annotations
 
-import subprocess
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 
+from sealift.check.bounded import TIMEOUT_S, Bounds, Ended, run_bounded
 from sealift.check.report import CheckReport, Finding, decode_report
-from sealift.errors import NotActivated, UsageError
+from sealift.errors import NotActivated, StoreError, UsageError
 
-CHECK_TIMEOUT_S = 600.0
+__all__ = ["CHECK_TIMEOUT_S", "Bounds", "check_release", "record_goldens", "require_ok"]
+
+CHECK_TIMEOUT_S = TIMEOUT_S
 _TAIL_LINES = 12
 
 
-def check_release(command: Sequence[str], timeout_s: float = CHECK_TIMEOUT_S) -> CheckReport:
+def check_release(command: Sequence[str], bounds: Bounds | None = None) -> CheckReport:
     """Run `command` (the release's `_check`) and read its report.
 
-    A check that crashes, hangs or prints nonsense is a failed check, with the last lines it said.
+    A check that crashes, hangs, takes too much memory or prints nonsense is a failed check, with the last
+    lines it said. The memory in the report is that of all its processes.
     """
     try:
-        result = _run(command, timeout_s)
-    except subprocess.TimeoutExpired:
-        return _failed(f"did not end within {timeout_s:.0f} s")
+        ended = run_bounded(command, bounds or Bounds())
     except OSError as error:
-        return _failed(f"cannot start {command[0]}: {error.strerror}")
-    if result.returncode != 0:
-        return _failed(f"ended with {result.returncode}: {_tail(result.stderr)}")
-    return decode_report(result.stdout.strip())
+        return _failed(f"cannot start {command[0]}: {error.strerror}", 0.0)
+    if ended.why or ended.code != 0:
+        return _failed(_said(ended), ended.peak_mb)
+    try:
+        report = decode_report(ended.stdout.strip())
+    except StoreError as error:
+        return _failed(error.message, ended.peak_mb)
+    return replace(report, memory_mb=max(report.memory_mb, ended.peak_mb))
 
 
 def record_goldens(command: Sequence[str], timeout_s: float = CHECK_TIMEOUT_S) -> tuple[str, ...]:
@@ -35,14 +41,16 @@ def record_goldens(command: Sequence[str], timeout_s: float = CHECK_TIMEOUT_S) -
     Raises: UsageError: the model does not load or a given golden input does not run on it.
     """
     try:
-        result = _run(command, timeout_s)
-    except subprocess.TimeoutExpired as error:
-        raise UsageError(f"recording the golden inputs did not end within {timeout_s:.0f} s") from error
+        ended = run_bounded(command, Bounds(timeout_s))
     except OSError as error:
         raise UsageError(f"cannot start {command[0]}: {error.strerror}") from error
-    if result.returncode != 0:
-        raise UsageError(f"the packed service does not run: {_tail(result.stderr)}")
-    return tuple(line for line in result.stdout.splitlines() if line.strip())
+    if ended.why:
+        raise UsageError(f"recording the golden inputs {ended.why}")
+    if ended.code < 0:
+        raise UsageError(f"recording the golden inputs {_said(ended)}")
+    if ended.code != 0:
+        raise UsageError(f"the packed service does not run: {_tail(ended.stderr)}")
+    return tuple(line for line in ended.stdout.splitlines() if line.strip())
 
 
 def require_ok(report: CheckReport, release: str, tree: Path) -> None:
@@ -55,19 +63,14 @@ def require_ok(report: CheckReport, release: str, tree: Path) -> None:
         )
 
 
-def _run(command: Sequence[str], timeout_s: float) -> subprocess.CompletedProcess[str]:
-    return subprocess.run(
-        list(command),
-        capture_output=True,
-        text=True,
-        timeout=timeout_s,
-        check=False,
-        stdin=subprocess.DEVNULL,
-    )
+def _said(ended: Ended) -> str:
+    """`ended by SIGSEGV: the last lines`. SIGKILL from nobody we know of is mostly the kernel's."""
+    hint = " (by the kernel, if memory ran out: see dmesg)" if ended.code == -9 and not ended.why else ""
+    return f"{ended.words}{hint}: {_tail(ended.stderr)}"
 
 
-def _failed(detail: str) -> CheckReport:
-    return CheckReport((Finding("check process", False, detail),), False, {}, 0.0)
+def _failed(detail: str, memory_mb: float) -> CheckReport:
+    return CheckReport((Finding("check process", False, detail),), False, {}, memory_mb)
 
 
 def _tail(text: str) -> str:

@@ -5,44 +5,49 @@ from __future__ import annotations
 import argparse
 import os
 import sys
-import time
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from sealift import canonical
 from sealift.bundle.read import VerifiedBundle
-from sealift.check.launch import check_release, require_ok
+from sealift.cli.keeping import box_of, is_served, keeper_of, runs_units
 from sealift.cli.opening import open_for_install
 from sealift.cli.options import add_common, add_prefix, prefix_of
+from sealift.cli.outcome import start_units, wait_for_verdict, what_next
 from sealift.cli.refusals import recording_refusals
-from sealift.cli.screen import print_result, progress_of
-from sealift.errors import NotServing
-from sealift.install.install import Box, InstallReport, Outcome, install
+from sealift.cli.screen import megabytes, print_result, progress_of
+from sealift.events import Progress
+from sealift.install.install import Box, InstallReport, Outcome, Plan, activate, plan, stage
+from sealift.install.recover import recover_prefix
 from sealift.install.trust import confirm_fingerprint, pin, pinned_root
 from sealift.ledger.log import append, require_writable
 from sealift.ledger.record import Event
 from sealift.ledger.who import operator
-from sealift.serve import control
+from sealift.store.failures import forgive
 from sealift.store.lock import exclusive
 from sealift.store.prefix import Prefix
-from sealift.store.releases import InstalledRelease
+from sealift.store.stamp import require_known_format
 from sealift.target.compatible import incompatibilities
 from sealift.target.host import read_host
 from sealift.target.interpreter import find_interpreter, own_base
 from sealift.target.target import Target
 from sealift.trust.root import SignedRoot
 
-SWITCH_TIMEOUT_S = 180.0
-
 
 def configure(parser: argparse.ArgumentParser) -> None:
     """Arguments of `install`."""
     add_common(
         parser,
-        "Bring a bundle to this box: verify its signatures and bytes, stage it beside the old release, "
-        "check it here in its own interpreter, then switch. Until the switch nothing that serves is touched.",
+        "Bring a bundle to this box: verify its signatures and bytes, stage it beside the old release, check it "
+        "here in its own interpreter, then switch without a pause. Until the switch nothing that serves is "
+        "touched; after it the release is watched, and taken back by itself if it turns out bad. Running it "
+        "again after a cut is always safe.",
         "  sudo sealift install /media/usb --trust root.json   (the first time)\n"
         "  sudo sealift install /media/usb\n"
+        "  sudo sealift install /media/usb --dry-run           (what it would do; changes nothing)\n"
+        "  sudo sealift install /media/usb --stage             (now; in the change window: sealift activate)\n"
+        "  sudo sealift install /media/usb --wait              (until it is committed, or fell back: exit 61)\n"
         "  sealift install bundle/ --prefix ~/sealift --trust root.json",
     )
     parser.add_argument(
@@ -51,25 +56,113 @@ def configure(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--trust", type=Path, metavar="ROOT.json", help="the trust root to pin at the first install"
     )
+    how = parser.add_mutually_exclusive_group()
+    how.add_argument("--dry-run", action="store_true", help="say what would be done, and change nothing")
+    how.add_argument(
+        "--stage", action="store_true", help="bring it in and check it; `activate` switches later"
+    )
+    how.add_argument("--wait", action="store_true", help="stay until it is committed (0) or fell back (61)")
+    parser.add_argument("--no-start", action="store_true", help="write and start no systemd unit")
+    parser.add_argument(
+        "--retry", action="store_true", help="try a release again that failed twice on this box"
+    )
     add_prefix(parser)
+
+
+@dataclass(frozen=True, slots=True)
+class _Done:
+    """What one run of `install` did; `fingerprint` is that of a root that was pinned."""
+
+    report: InstallReport
+    found: tuple[str, ...]
+    fingerprint: str | None
 
 
 def run(args: argparse.Namespace) -> int:
     """Run `install`."""
     prefix = prefix_of(args)
+    require_known_format(prefix)
     with recording_refusals(prefix, "install", args.bundle):
         bundle, offered = open_for_install(args.bundle, args.trust, prefix)
-        box = _box(prefix, bundle)
+        box = _box(args, prefix, bundle)
+        if args.dry_run:
+            return _dry_run(args, bundle, box)
         if offered is not None and pinned_root(prefix) is None:
             _confirm(args, offered)
         require_writable(prefix.ledger)
         with exclusive(prefix, "install"), progress_of(args) as progress:
-            report = install(bundle, box, progress)
-            is_first = pin(prefix, offered, bundle.bundle.roots)
-            append(prefix.ledger, Event.INSTALL, _facts(report, bundle), who=operator())
-    fingerprint = bundle.root.fingerprint if is_first else None
-    print_result(args, _result(report, fingerprint), _text(report, prefix, fingerprint))
+            done = _install(args, bundle, offered, box, progress)
+    started = start_units(args, prefix, done.report)
+    result, text = _result(done), _text(done, prefix, started)
+    if args.wait and done.report.outcome in (Outcome.WATCHED, Outcome.STARTED):
+        text += "\n" + wait_for_verdict(args, prefix, done.report.release)
+    print_result(args, result, text)
     return 0
+
+
+def _install(
+    args: argparse.Namespace,
+    bundle: VerifiedBundle,
+    offered: SignedRoot | None,
+    box: Box,
+    progress: Progress,
+) -> _Done:
+    prefix = box.prefix
+    found = recover_prefix(prefix, lambda name: keeper_of(prefix, name), is_served(prefix))
+    for sentence in found:
+        progress.note(sentence)
+    planned = plan(bundle, box, retry=args.retry)
+    report = _staged(args, bundle, planned, box, progress)
+    is_first = pin(prefix, offered, bundle.bundle.roots)
+    append(prefix.ledger, Event.INSTALL, _facts(report, bundle), who=operator())
+    if report.outcome is Outcome.STAGED and not args.stage:
+        progress.start("switch")
+        report = activate(report.release, box)
+    return _Done(report, found, bundle.root.fingerprint if is_first else None)
+
+
+def _staged(
+    args: argparse.Namespace, bundle: VerifiedBundle, planned: Plan, box: Box, progress: Progress
+) -> InstallReport:
+    if planned.is_active and planned.previous is not None:
+        return InstallReport(Outcome.NOTHING_TO_DO, planned.previous, planned.previous)
+    if args.retry:
+        forgive(box.prefix, bundle.release.product, bundle.identity)
+    return InstallReport(Outcome.STAGED, stage(bundle, planned, box, progress), planned.previous)
+
+
+def _dry_run(args: argparse.Namespace, bundle: VerifiedBundle, box: Box) -> int:
+    planned = plan(bundle, box, retry=args.retry)
+    release = bundle.release
+    name = f"{release.product} {release.version} {canonical.short(bundle.identity)}"
+    served = box.served(release.product)
+    lines = [f"{name}: nothing was changed; an install would"]
+    if planned.is_active:
+        lines = [f"{name}: is active already, nothing to do"]
+    else:
+        lines.append(f"  write {len(planned.missing.entries)} objects, {megabytes(planned.missing.size)}")
+        lines.append(f"  check it with {box.interpreter}, for {_minutes()} at most")
+        before = planned.previous.version if planned.previous else "nothing"
+        lines.append(f"  switch from {before}{' without a pause' if served else ', which nobody serves now'}")
+    result = {
+        "identity": bundle.identity,
+        "is_active": planned.is_active,
+        "name": release.product,
+        "objects": len(planned.missing.entries),
+        "outcome": "dry_run",
+        "previous": planned.previous.version if planned.previous else None,
+        "served": served,
+        "size": planned.missing.size,
+        "version": release.version,
+    }
+    print_result(args, result, "\n".join(lines))
+    return 0
+
+
+def _minutes() -> str:
+    from sealift.check.launch import CHECK_TIMEOUT_S
+
+    return f"{CHECK_TIMEOUT_S / 60:.0f} minutes"
 
 
 def _confirm(args: argparse.Namespace, offered: SignedRoot) -> None:
@@ -90,62 +183,36 @@ def _facts(report: InstallReport, bundle: VerifiedBundle) -> dict[str, Any]:
     }
 
 
-def _box(prefix: Prefix, bundle: VerifiedBundle) -> Box:
+def _box(args: argparse.Namespace, prefix: Prefix, bundle: VerifiedBundle) -> Box:
     target = Target.from_json(bundle.release.target)
     interpreter = find_interpreter(target, environ=os.environ, own_base=own_base())
-
-    def check(release: InstalledRelease) -> dict[str, Any]:
-        report = check_release(release.command("_check", str(release.tree)))
-        require_ok(report, f"{release.name} {release.version}", release.tree)
-        return report.summary()
-
-    def serving(name: str) -> bool:
-        try:
-            control.ask(prefix.control(name), "status")
-        except NotServing:
-            return False
-        return True
-
-    def switch(name: str) -> None:
-        answer = control.ask(prefix.control(name), "switch", SWITCH_TIMEOUT_S)
-        if not answer["ok"]:
-            raise NotServing(answer["error"])
-
-    return Box(
-        prefix=prefix,
-        interpreter=interpreter,
-        incompatibilities=incompatibilities(target, read_host(), interpreter),
-        check=check,
-        serving=serving,
-        switch=switch,
-        clock=time.time,
-    )
+    problems = incompatibilities(target, read_host(), interpreter)
+    return box_of(args, prefix, bundle.release.product, interpreter.path, problems)
 
 
-def _result(report: InstallReport, fingerprint: str | None) -> dict[str, Any]:
-    release = report.release
+def _result(done: _Done) -> dict[str, Any]:
+    release, report = done.report.release, done.report
     return {
         "identity": release.identity,
         "name": release.name,
         "outcome": report.outcome.name.lower(),
-        "pinned_root": fingerprint,
+        "pinned_root": done.fingerprint,
         "previous": report.previous.version if report.previous else None,
+        "pruned": list(report.pruned.versions),
+        "recovered": list(done.found),
         "version": release.version,
     }
 
 
-def _text(report: InstallReport, prefix: Prefix, fingerprint: str | None) -> str:
+def _text(done: _Done, prefix: Prefix, started: tuple[str, ...]) -> str:
+    report = done.report
     release = report.release
-    name = f"{release.name} {release.version} {canonical.short(release.identity)}"
-    lines = [f"{name}: {report.outcome.value}"]
-    if fingerprint is not None:
-        lines.append(f"  trust root pinned, compare with the paper: {fingerprint}")
+    lines = [f"{release.name} {release.version} {canonical.short(release.identity)}: {report.outcome.value}"]
+    if done.fingerprint is not None:
+        lines.append(f"  trust root pinned, compare with the paper: {done.fingerprint}")
     if report.outcome is not Outcome.NOTHING_TO_DO:
         lines += [f"  checked: {note}" for note in release.check.get("notes", [])]
         if report.previous is not None:
             lines.append(f"  before: {report.previous.version}")
-    if report.outcome is Outcome.ACTIVATED:
-        lines.append(f"  next: {prefix.bin / 'sealift'} serve {release.name}")
-    else:
-        lines.append("  next: sealift status")
-    return "\n".join(lines)
+    lines += [f"  {sentence}" for sentence in started]
+    return "\n".join([*lines, *what_next(report, prefix, is_unit=runs_units(prefix))])

@@ -30,6 +30,9 @@ GROUPS: Final[dict[str, dict[str, str]]] = {
     },
     "Box (no network)": {
         "install": "verify, stage, check and switch to a bundle",
+        "activate": "switch to a release that is staged already",
+        "rollback": "go back to the release before, in a second",
+        "remove": "give up an installed release",
         "status": "what is installed and how it serves",
     },
     "Keep": {

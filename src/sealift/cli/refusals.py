@@ -6,22 +6,27 @@ import contextlib
 from collections.abc import Iterator
 from pathlib import Path
 
-from sealift.errors import BundleError, HostError, NotActivated, SealiftError, TrustError
+from sealift.errors import Blocked, BundleError, FellBack, HostError, NotActivated, SealiftError, TrustError
 from sealift.ledger.log import append
 from sealift.ledger.record import Event, Facts
 from sealift.ledger.who import operator
 from sealift.store.prefix import Prefix
 
-RECORDED = (BundleError, TrustError, HostError, NotActivated)
+RECORDED = (BundleError, TrustError, HostError, NotActivated, FellBack, Blocked)
 
 
 @contextlib.contextmanager
-def recording_refusals(prefix: Prefix, verb: str, bundle: Path) -> Iterator[None]:
+def recording_refusals(prefix: Prefix, verb: str, bundle: Path | None) -> Iterator[None]:
     """Record a refusal and let it go on: a log that cannot be written does not hide why it was refused."""
     try:
         yield
     except RECORDED as error:
-        facts = {"bundle": str(bundle), "exit_code": error.exit_code, "reason": error.message, "verb": verb}
+        facts = {
+            "bundle": str(bundle or ""),
+            "exit_code": error.exit_code,
+            "reason": error.message,
+            "verb": verb,
+        }
         record(prefix, Event.REFUSAL, facts)
         raise
 

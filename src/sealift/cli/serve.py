@@ -7,19 +7,26 @@ import asyncio
 import ipaddress
 import logging
 import os
-import socket
+import pwd
 import sys
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 
 from sealift.cli.options import add_common, add_prefix, prefix_of
 from sealift.errors import UsageError
-from sealift.serve.supervisor import Supervisor, SupervisorOptions, WorkerLaunch, bind
+from sealift.meter.beat import Beat
+from sealift.model.settings import Schema, Settings, schema_of, settings_of
+from sealift.serve.care import Care, Unattended, WorkerLaunch
+from sealift.serve.notify import inherited_listener
+from sealift.serve.supervisor import Supervisor, SupervisorOptions, bind
 from sealift.serve.watching import Watcher
-from sealift.store.prefix import Prefix, choose_service
-from sealift.store.releases import active_release
+from sealift.store.prefix import Prefix, choose_service, system
+from sealift.store.releases import InstalledRelease, activate, active_release, release_at
+from sealift.store.site import read_site
 
 DEFAULT_HOST, DEFAULT_PORT = "127.0.0.1", 8000
+WORKER_USER = "sealift"
 
 
 def configure(parser: argparse.ArgumentParser) -> None:
@@ -35,11 +42,15 @@ def configure(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "target", metavar="NAME|DIR", help="an installed release, or the path of a project folder"
     )
-    parser.add_argument("--host", metavar="H", help=f"default: $SEALIFT_HOST, else {DEFAULT_HOST}")
     parser.add_argument(
-        "--port", metavar="N", help=f"default: $SEALIFT_PORT, else {DEFAULT_PORT}; 0: any free one"
+        "--host", metavar="H", help=f"default: $SEALIFT_HOST, the site file, else {DEFAULT_HOST}"
     )
-    parser.add_argument("--drain-s", type=float, default=30.0, help="seconds to finish what is in flight")
+    parser.add_argument(
+        "--port",
+        metavar="N",
+        help=f"default: $SEALIFT_PORT, the site file, else {DEFAULT_PORT}; 0: any free one",
+    )
+    parser.add_argument("--drain-s", type=float, help="seconds to finish what is in flight; default: 30")
     add_prefix(parser)
 
 
@@ -51,13 +62,19 @@ def run(args: argparse.Namespace) -> int:
         format="%(asctime)s %(levelname)s %(name)s: %(message)s",
     )
     prefix = prefix_of(args)
-    args.host = args.host or os.environ.get("SEALIFT_HOST") or DEFAULT_HOST
-    args.port = _port(args.port or os.environ.get("SEALIFT_PORT") or str(DEFAULT_PORT))
+    flags = {"host": args.host, "port": _port(args.port), "drain_s": args.drain_s}
     if _is_project(args.target, prefix):
-        return _serve_project(args, Path(args.target))
+        return _serve_project(args, Path(args.target), Schema().resolve({}, environ=os.environ, flags=flags))
     name = choose_service(prefix, args.target)
-    active_release(prefix, name)
-    return _supervise(args, lambda: _release_launch(args, prefix, name), prefix.control(name), None)
+    settings = settings_of(
+        schema_of(active_release(prefix, name).tree),
+        read_site(prefix, name),
+        environ=os.environ,
+        flags=flags,
+    )
+    options = SupervisorOptions(drain_s=settings.drain_s, user=_worker_user(prefix))
+    care = _care(prefix, name, partial(_launch, prefix.site(name), settings.drain_s))
+    return _supervise(args, settings, care, options, control_path=prefix.control(name))
 
 
 def _is_project(target: str, prefix: Prefix) -> bool:
@@ -67,63 +84,93 @@ def _is_project(target: str, prefix: Prefix) -> bool:
     return target not in prefix.services() and (Path(target) / "sealift.toml").is_file()
 
 
-def _release_launch(args: argparse.Namespace, prefix: Prefix, name: str) -> WorkerLaunch:
-    release = active_release(prefix, name)
-    argv = release.command("_worker", f"--tree={release.tree}", *_common(args))
-    return WorkerLaunch(argv, f"{release.name}@{release.version}", release.identity)
+def _care(prefix: Prefix, name: str, launch: Callable[[InstalledRelease], WorkerLaunch]) -> Care:
+    """Who decides what is served, and writes it down."""
+    return _Follow(prefix, name, launch)
 
 
-def _serve_project(args: argparse.Namespace, directory: Path) -> int:
+class _Follow(Unattended):
+    """Serves what `current` points to; nothing is watched."""
+
+    def __init__(self, prefix: Prefix, name: str, launch: Callable[[InstalledRelease], WorkerLaunch]) -> None:
+        super().__init__(lambda: launch(active_release(prefix, name)))
+        self._release = partial(release_at, prefix, name)
+        self._prefix = prefix
+        self._launch = launch
+
+    def launch(self, tree: str) -> WorkerLaunch:
+        return self._launch(self._release(tree))
+
+    def begin(self, tree: str, *, back: bool) -> None:
+        pass
+
+    def turned(self, tree: str, before: Beat | None) -> None:
+        activate(self._prefix, self._release(tree))
+
+
+def _launch(site: Path, drain_s: float, release: InstalledRelease) -> WorkerLaunch:
+    """A worker of that release, in its own interpreter; the box's settings are read when it starts."""
+    given = [f"--site={site}"] if site.is_file() else []
+    argv = release.command("_worker", f"--tree={release.tree}", f"--drain-s={drain_s}", *given)
+    memory_kb = release.check.get("memory_kb")
+    return WorkerLaunch(
+        argv,
+        f"{release.name}@{release.version}",
+        release.identity,
+        release.tree.name,
+        memory_kb * 1000 if isinstance(memory_kb, int) else None,
+    )
+
+
+def _worker_user(prefix: Prefix) -> str | None:
+    """Workers of a system service get an account that owns nothing; None: they run as who serves."""
+    if os.geteuid() != 0 or prefix != system():
+        return None
+    try:
+        return pwd.getpwnam(WORKER_USER).pw_name
+    except KeyError:
+        return None
+
+
+def _serve_project(args: argparse.Namespace, directory: Path, settings: Settings) -> int:
     from sealift.project.file import load_project
 
-    if not _is_loopback(args.host):
+    if not _is_loopback(settings.host):
         raise UsageError(
-            f"--host {args.host}: a project is served on loopback only (unsigned, unchecked)",
+            f"--host {settings.host}: a project is served on loopback only (unsigned, unchecked)",
             next_step="sealift pack it and install it to serve other machines",
         )
     project = load_project(directory)
 
     def launch() -> WorkerLaunch:
-        argv = [
-            sys.executable,
-            "-m",
-            "sealift",
-            "_worker",
-            f"--project={directory.absolute()}",
-            *_common(args),
-        ]
-        return WorkerLaunch(argv, f"{project.name}@{project.version}")
+        argv = [sys.executable, "-m", "sealift", "_worker", f"--project={directory.absolute()}"]
+        return WorkerLaunch([*argv, f"--drain-s={settings.drain_s}"], f"{project.name}@{project.version}")
 
-    return _supervise(args, launch, None, Watcher(directory))
+    options = SupervisorOptions(drain_s=settings.drain_s)
+    return _supervise(args, settings, Unattended(launch), options, watcher=Watcher(directory))
 
 
 def _supervise(
     args: argparse.Namespace,
-    launch: Callable[[], WorkerLaunch],
-    control_path: Path | None,
-    watcher: Watcher | None,
+    settings: Settings,
+    care: Care,
+    options: SupervisorOptions,
+    *,
+    control_path: Path | None = None,
+    watcher: Watcher | None = None,
 ) -> int:
-    listener = bind(args.host, args.port)
-    try:
-        return asyncio.run(_run(args, listener, launch, control_path, watcher))
-    finally:
-        listener.close()
+    listener = inherited_listener() or bind(settings.host, settings.port)
+    with listener:
+        supervising = _run(args, Supervisor(care, listener, control_path, options), watcher)
+        return asyncio.run(supervising)
 
 
-async def _run(
-    args: argparse.Namespace,
-    listener: socket.socket,
-    launch: Callable[[], WorkerLaunch],
-    control_path: Path | None,
-    watcher: Watcher | None,
-) -> int:
-    supervisor = Supervisor(launch, listener, control_path, SupervisorOptions(drain_s=args.drain_s))
-    host, port = listener.getsockname()[:2]
-
+async def _run(args: argparse.Namespace, supervisor: Supervisor, watcher: Watcher | None) -> int:
     def announce() -> None:
         if not args.quiet:
-            shown = f"[{host}]" if ":" in host else host
-            print(f"serving {supervisor.status()['release']} on http://{shown}:{port}", flush=True)
+            status = supervisor.status()
+            host = f"[{status['host']}]" if ":" in status["host"] else status["host"]
+            print(f"serving {status['release']} on http://{host}:{status['port']}", flush=True)
 
     watching = asyncio.ensure_future(watcher.follow(supervisor)) if watcher is not None else None
     try:
@@ -134,11 +181,9 @@ async def _run(
     return 0
 
 
-def _common(args: argparse.Namespace) -> list[str]:
-    return [f"--supervisor={os.getpid()}", f"--drain-s={args.drain_s}"]
-
-
-def _port(text: str) -> int:
+def _port(text: str | None) -> int | None:
+    if text is None:
+        return None
     if text.isascii() and text.isdigit() and int(text) < 65536:
         return int(text)
     raise UsageError(f"port {text!r}: expected a number from 0 to 65535")

@@ -1,22 +1,62 @@
-"""Service from an installed release's tree, or from a project folder."""
+"""Service from an installed release's tree with this box's settings, or from a project folder."""
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
+from typing import TYPE_CHECKING
+
+import msgspec
 
 from sealift import canonical
 from sealift.bundle.documents import decode_release
-from sealift.model.service import Service
+from sealift.model.declaration import ScoresOutput
+from sealift.model.service import ServedModel, Service
 from sealift.model.service_json import load_models
+from sealift.model.settings import Settings, schema_of, settings_of
+from sealift.store.site import read_site_file
+
+if TYPE_CHECKING:
+    from sealift.serve.predictor import PredictorOptions
 
 
-def release_service(tree: Path) -> Service:
-    """What an installed release serves. Raises: MalformedBundle, ModelError: the tree is damaged."""
+def release_service(tree: Path, site: Path | None = None) -> Service:
+    """What an installed release serves on this box.
+
+    Args:
+        site: the box's site file; device and threshold of it count here. None: as the release says.
+    Raises: MalformedBundle, ModelError: the tree is damaged. BadSettings, StoreError: the site file.
+    """
     raw = (tree / "release.json").read_bytes()
     release = decode_release(raw)
     application = tree / "application"
     models = load_models((application / "service.json").read_bytes(), application)
-    return Service(release.product, release.version, models, canonical.digest(raw))
+    settings = release_settings(tree, site)
+    return Service(
+        release.product,
+        release.version,
+        tuple(_with_settings(model, settings) for model in models),
+        canonical.digest(raw),
+    )
+
+
+def release_settings(tree: Path, site: Path | None = None) -> Settings:
+    """The settings that a release runs with on this box. Raises: BadSettings, MalformedBundle, StoreError."""
+    return settings_of(schema_of(tree), {} if site is None else read_site_file(site))
+
+
+def predictor_options(settings: Settings) -> PredictorOptions:
+    """How a worker runs each model."""
+    from sealift.serve.predictor import PredictorOptions
+
+    return PredictorOptions(threads=settings.threads)
+
+
+def _with_settings(model: ServedModel, settings: Settings) -> ServedModel:
+    threshold, output = settings.threshold_of(model.name), model.output
+    if threshold is not None and isinstance(output, ScoresOutput):
+        output = msgspec.structs.replace(output, threshold=threshold)
+    return replace(model, output=output, device=settings.device or model.device)
 
 
 def project_service(directory: Path, workspace: Path) -> Service:

@@ -3,18 +3,20 @@
 from __future__ import annotations
 
 import argparse
+import contextlib
 import ctypes
 import logging
-import os
 import signal
 import socket
 import sys
 import tempfile
+from collections.abc import Iterator
 from pathlib import Path
 
 from sealift.cli.services import project_service, release_service
+from sealift.model.service import Service
 from sealift.observe.exposition import render
-from sealift.serve import control
+from sealift.serve.canary import Canary
 from sealift.serve.worker import WorkerOptions, run_worker
 
 _PR_SET_PDEATHSIG = 1
@@ -25,34 +27,52 @@ def configure(parser: argparse.ArgumentParser) -> None:
     source = parser.add_mutually_exclusive_group(required=True)
     source.add_argument("--tree", type=Path, help="an installed release")
     source.add_argument("--project", type=Path, help="a project folder (the engineer's inner loop)")
+    parser.add_argument("--site", type=Path, help="the box's own settings of that service")
     parser.add_argument("--listen-fd", type=int, required=True)
-    parser.add_argument("--ready-fd", type=int, required=True)
-    parser.add_argument("--supervisor", type=int, required=True)
+    parser.add_argument("--supervisor-fd", type=int, required=True)
     parser.add_argument("--drain-s", type=float, default=30.0)
 
 
 def run(args: argparse.Namespace) -> int:
-    """Serve until SIGTERM, then drain."""
+    """Serve until told to retire, SIGTERM or the supervisor's end, then drain."""
     logging.basicConfig(
         stream=sys.stderr, level=logging.INFO, format="%(asctime)s %(levelname)s %(name)s: %(message)s"
     )
-    if not _dies_with(args.supervisor):
+    channel = socket.socket(fileno=args.supervisor_fd)
+    if not _dies_with(channel):
         return 0
-
-    def report_ready() -> None:
-        os.write(args.ready_fd, control.encode({"ready": True, "pid": os.getpid()}))
-        os.close(args.ready_fd)
-
-    with socket.socket(fileno=args.listen_fd) as listener, tempfile.TemporaryDirectory() as workspace:
-        if args.tree is not None:
-            service = release_service(args.tree)
-        else:
-            service = project_service(args.project, Path(workspace))
-        options = WorkerOptions(drain_s=args.drain_s)
-        return run_worker(service, listener, options, render_metrics=render, on_ready=report_ready)
+    with socket.socket(fileno=args.listen_fd) as listener, _service(args) as service:
+        return run_worker(
+            service,
+            listener,
+            WorkerOptions(drain_s=args.drain_s),
+            render_metrics=render,
+            channel=channel,
+            canary=_canary(args),
+        )
 
 
-def _dies_with(supervisor: int) -> bool:
-    """Drain when the supervisor dies, however it dies; False if it already has."""
+@contextlib.contextmanager
+def _service(args: argparse.Namespace) -> Iterator[Service]:
+    if args.tree is not None:
+        yield release_service(args.tree)
+        return
+    with tempfile.TemporaryDirectory() as workspace:
+        yield project_service(args.project, Path(workspace))
+
+
+def _canary(args: argparse.Namespace) -> Canary | None:
+    return None
+
+
+def _dies_with(channel: socket.socket) -> bool:
+    """End when the supervisor dies while this loads, however it dies; False if it already has.
+
+    Once it serves, it sees the end of the channel; the signal then only says so again.
+    """
     ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGTERM)
-    return os.getppid() == supervisor
+    channel.setblocking(False)
+    try:
+        return channel.recv(1, socket.MSG_PEEK) != b""
+    except BlockingIOError:
+        return True

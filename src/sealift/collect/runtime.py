@@ -21,6 +21,7 @@ PERMITTED = {
     "numpy": SpecifierSet(">=1.26,<3"),
     "onnxruntime": SpecifierSet(">=1.20,<2"),
     "pillow": SpecifierSet(">=10"),
+    "tomlkit": SpecifierSet(">=0.12,<1"),
     "uvloop": SpecifierSet(">=0.20,<1"),
 }
 """What sealift's box side imports, and the versions it runs with. What these need in turn (protobuf,

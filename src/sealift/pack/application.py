@@ -1,4 +1,4 @@
-"""Project -> the application layer: adapted models, handlers, service.json, goldens, bill of materials."""
+"""Project -> the application layer: adapted models, handlers, service.json, settings.json, goldens, parts list."""
 
 from __future__ import annotations
 
@@ -11,19 +11,30 @@ from pathlib import Path
 from sealift.errors import ProjectError
 from sealift.model.service import ServedModel
 from sealift.model.service_json import dump_models
+from sealift.model.settings import encode_schema
 from sealift.project.project import Project
 from sealift.project.served import prepare_models
 
 
 def write_application(project: Project, application: Path) -> tuple[tuple[ServedModel, ...], tuple[str, ...]]:
-    """Write models, handlers and service.json into the folder; returns the models and notes for people.
+    """Write models, handlers, service.json and settings.json into the folder; returns the models and notes for people.
 
     Raises: ProjectError: models or handlers that cannot travel, all problems at once.
     """
     prepared = prepare_models(project, application / "models")
     models = tuple(_with_handler(model, application) for model in prepared.models)
     (application / "service.json").write_bytes(dump_models(models, application))
+    (application / "settings.json").write_bytes(_settings(project))
     return models, prepared.notes
+
+
+def _settings(project: Project) -> bytes:
+    slo, limits = project.slo, project.limits
+    return encode_schema(
+        project.settings,
+        {"availability": slo.availability, "latency_p99_ms": slo.latency_p99_ms},
+        {"max_memory_mb": limits.max_memory_mb},
+    )
 
 
 def _with_handler(model: ServedModel, application: Path) -> ServedModel:

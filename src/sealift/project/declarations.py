@@ -20,9 +20,9 @@ from sealift.model.declaration import (
     TensorOutput,
     TextInput,
 )
+from sealift.model.words import quoted, shown
 from sealift.project.keys import COLUMN_KEYS, INPUT_KEYS, OUTPUT_KEYS
 from sealift.project.section import ANY_TEXT, POSITIVE, Range, Section
-from sealift.project.words import quoted, shown
 
 INTERPOLATIONS: Final[tuple[Literal["nearest", "bilinear", "bicubic", "lanczos"], ...]] = (
     "nearest",

@@ -3,18 +3,17 @@
 from __future__ import annotations
 
 import os
-import re
 import shlex
 import stat
-import tomllib
 from pathlib import Path
-from typing import Any, Final
+from typing import Final
 
 from sealift.errors import ProjectError
+from sealift.model.toml_text import NotToml, TomlText, read_toml
+from sealift.model.words import listed, named, nearest
 from sealift.project.folder import Folder
 from sealift.project.keys import SECTIONS, homes_of
 from sealift.project.models import read_models
-from sealift.project.positions import key_lines
 from sealift.project.project import Project
 from sealift.project.section import Report, Section
 from sealift.project.sections import (
@@ -27,18 +26,12 @@ from sealift.project.sections import (
     read_slo,
     read_target,
 )
-from sealift.project.words import listed, named, nearest
+from sealift.project.settings import read_settings
 
 FILE_NAME: Final = "sealift.toml"
 MAX_FILE_BYTES: Final = 2**20
 
 _NEXT_STEP: Final = "correct these lines; docs/reference/project-file.md explains every key"
-_IN_OUR_WORDS: Final = (
-    ("Cannot overwrite a value", "a key stands twice"),
-    ("Cannot declare", "a section stands twice"),
-    ("Illegal character '\\n'", "a string does not end on its line"),
-)
-_TOML_PLACE: Final = re.compile(r" \((?:at line (?P<line>\d+), column (?P<column>\d+)|at end of document)\)$")
 
 
 def load_project(root: Path) -> Project:
@@ -48,10 +41,9 @@ def load_project(root: Path) -> Project:
         or the paths they name; `problems` holds all of them, each with its line.
     """
     path = root if root.name == FILE_NAME else root / FILE_NAME
-    text = _decoded(path, _read(path))
-    folder = Folder(Path(os.path.realpath(path.parent)))
-    table, report = _parse(path, text)
-    project = _project(Section(table, (), folder, report))
+    toml = _parsed(path, _read(path))
+    report = Report(toml.lines)
+    project = _project(Section(toml.table, (), Folder(Path(os.path.realpath(path.parent))), report))
     if report.found:
         raise _refusal(path, report.problems())
     return project
@@ -79,36 +71,11 @@ def _read(path: Path) -> bytes:
     return data
 
 
-def _decoded(path: Path, data: bytes) -> str:
-    """The text, without the byte order mark that some editors put first."""
+def _parsed(path: Path, data: bytes) -> TomlText:
     try:
-        return data.decode("utf-8-sig")
-    except UnicodeDecodeError as error:
-        line = data.count(b"\n", 0, error.start) + 1
-        raise _refusal(path, (f"line {line}: not UTF-8; save the file as UTF-8",)) from error
-
-
-def _parse(path: Path, text: str) -> tuple[dict[str, Any], Report]:
-    try:
-        return tomllib.loads(text), Report(key_lines(text))
-    except tomllib.TOMLDecodeError as error:
-        raise _refusal(path, (_syntax_problem(str(error), text),)) from error
-    except RecursionError as error:
-        raise _refusal(path, ("line 1: not TOML: nested too deeply",)) from error
-    except ValueError as error:  # Python refuses to read an integer of more than 4,300 digits
-        raise _refusal(path, ("line 1: not TOML: it holds a number with too many digits",)) from error
-
-
-def _syntax_problem(message: str, text: str) -> str:
-    """tomllib's message with its place in front: `line 3: not TOML: ... (column 5)`."""
-    place = _TOML_PLACE.search(message)
-    reason = _TOML_PLACE.sub("", message)
-    reason = next((ours for theirs, ours in _IN_OUR_WORDS if reason.startswith(theirs)), reason)
-    reason = reason[:1].lower() + reason[1:]
-    if place is None or place["line"] is None:
-        last = text.rstrip().count("\n") + 1
-        return f"line {last}: not TOML: {reason} (end of the file)"
-    return f"line {place['line']}: not TOML: {reason} (column {place['column']})"
+        return read_toml(data)
+    except NotToml as error:
+        raise _refusal(path, (str(error),)) from error
 
 
 def _refusal(path: Path, problems: tuple[str, ...]) -> ProjectError:
@@ -119,18 +86,20 @@ def _refusal(path: Path, problems: tuple[str, ...]) -> ProjectError:
 def _project(document: Section) -> Project:
     _refuse_unknown_sections(document)
     name, version = read_name_and_version(document)
+    models, slo, limits = read_models(document, name), read_slo(document), read_limits(document)
     return Project(
         root=document.folder.root,
         name=name,
         version=version,
-        models=read_models(document, name),
+        models=models,
         target=read_target(document),
         python=read_python(document),
         optimize=read_optimize(document),
-        slo=read_slo(document),
-        limits=read_limits(document),
+        slo=slo,
+        limits=limits,
         golden=read_golden(document),
         gates=read_gates(document),
+        settings=read_settings(document, models, slo, limits),
     )
 
 

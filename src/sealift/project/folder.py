@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 from typing import Final, Literal
 
-from sealift.project.words import nearest, quoted
+from sealift.model.words import nearest, quoted
 
 Kind = Literal["file", "folder", "file or folder"]
 

@@ -21,8 +21,8 @@ from sealift.model.declaration import (
     TensorOutput,
     TextInput,
 )
+from sealift.model.words import listed, nearest
 from sealift.project.project import Gates, Limits, Optimize, PythonSources, Slo, TargetWish
-from sealift.project.words import listed, nearest
 
 SECTION_KEYS: Final[Mapping[str, tuple[str, ...]]] = {
     "project": ("name", "version"),
@@ -54,7 +54,13 @@ OUTPUT_KEYS: Final[Mapping[str, tuple[str, ...]]] = {
     "classes": ("kind", *ClassesOutput.__struct_fields__),
     "scores": ("kind", *ScoresOutput.__struct_fields__),
 }
-SECTIONS: Final = ("project", "target", "python", "model", "models", *tuple(SECTION_KEYS)[4:])
+NARROWING_KEYS: Final[Mapping[str, tuple[str, ...]]] = {
+    "number": ("minimum", "maximum", "default"),
+    "device": ("choices", "default"),
+    "address": ("default",),
+}
+"""What may stand in the table of one setting below `[settings]`."""
+SECTIONS: Final = ("project", "target", "python", "model", "models", *tuple(SECTION_KEYS)[4:], "settings")
 
 _MOST_HOMES = 2
 """A key that lives in more places than this (`name`, `kind`) says nothing about what was meant."""

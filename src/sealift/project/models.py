@@ -6,14 +6,14 @@ import re
 from pathlib import Path
 from typing import Final
 
+from sealift.model.words import named, quoted
 from sealift.project.declarations import read_input, read_output
 from sealift.project.keys import SECTION_KEYS
 from sealift.project.project import ModelEntry
 from sealift.project.section import Form, Section
 from sealift.project.sections import NAME
-from sealift.project.words import named, quoted
 
-_DEVICE: Final = Form(re.compile(r"cpu|cuda(:[0-9]{1,2})?"), '"cpu", "cuda" or "cuda:1"')
+DEVICE: Final = Form(re.compile(r"cpu|cuda(:[0-9]{1,2})?"), '"cpu", "cuda" or "cuda:1"')
 
 
 def read_models(document: Section, project_name: str) -> tuple[ModelEntry, ...]:
@@ -68,7 +68,7 @@ def _entry(section: Section, name: str, handler: Path | None) -> ModelEntry:
         name=name,
         path=path or section.folder.root,
         license=section.text("license", None),
-        device=section.texts("device", ("cpu",), _DEVICE),
+        device=section.texts("device", ("cpu",), DEVICE),
         input=read_input(section),
         output=read_output(section),
         handler=handler,

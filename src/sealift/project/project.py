@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from sealift.model.declaration import Input, Output, TensorInput, TensorOutput
+from sealift.model.schema import Schema
 
 
 @dataclass(frozen=True, slots=True)
@@ -93,7 +94,7 @@ class Gates:
 
 @dataclass(frozen=True, slots=True)
 class Project:
-    """One service as its engineer declares it. `root` is the project folder."""
+    """One service as its engineer declares it. `root` is the project folder; `settings` what a box may set."""
 
     root: Path
     name: str
@@ -106,3 +107,4 @@ class Project:
     limits: Limits = Limits()
     golden: Path | None = None
     gates: Gates = Gates()
+    settings: Schema = field(default_factory=Schema)

@@ -13,10 +13,10 @@ from pathlib import Path
 from typing import Final
 
 from sealift.errors import UsageError
+from sealift.model.words import listed, nearest, quoted
 from sealift.project.file import FILE_NAME
 from sealift.project.sections import NAME
 from sealift.project.templates import TEMPLATES, Template, project_text, template_for
-from sealift.project.words import listed, nearest, quoted
 
 _NO_HARDLINKS: Final = (errno.EPERM, errno.ENOTSUP, errno.EOPNOTSUPP, errno.EMLINK, errno.ENOSYS)
 _NEXT_STEP: Final = "correct this and run sealift init again; nothing was written"

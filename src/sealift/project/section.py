@@ -13,10 +13,10 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Final, TypeVar
 
+from sealift.model.positions import KeyPath, line_of
+from sealift.model.words import listed, named, nearest, quoted, shown
 from sealift.project.folder import Folder, Kind, Unfit
 from sealift.project.keys import advice_on
-from sealift.project.positions import KeyPath, line_of
-from sealift.project.words import listed, named, nearest, quoted, shown
 
 C = TypeVar("C", bound=str)
 D = TypeVar("D")

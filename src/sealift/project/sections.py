@@ -7,11 +7,11 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Final
 
+from sealift.model.words import quoted, shown
 from sealift.project.folder import Unfit
 from sealift.project.keys import SECTION_KEYS
 from sealift.project.project import Gates, Limits, Optimize, PythonSources, Slo, TargetWish
 from sealift.project.section import POSITIVE, Form, Range, Section
-from sealift.project.words import quoted, shown
 from sealift.target.presets import PRESETS
 
 NAME: Final = Form(

@@ -1,4 +1,7 @@
-"""The control socket: one JSON line asks, one JSON line answers (protocol 1; standard library only)."""
+"""The control socket: one JSON line asks, one JSON line answers (protocol 2; standard library only).
+
+The same lines go between a supervisor and its workers.
+"""
 
 from __future__ import annotations
 
@@ -6,19 +9,23 @@ import contextlib
 import json
 import os
 import socket
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any, Final
 
 from sealift.errors import NotServing
 
-PROTOCOL: Final = 1
+PROTOCOL: Final = 2
 MAX_LINE: Final = 1 << 16
 
 
-def ask(path: Path, request: str, timeout_s: float = 5.0) -> dict[str, Any]:
-    """Ask the supervisor behind `path` for `"status"` or `"switch"`.
+def ask(path: Path, request: str | Mapping[str, Any], timeout_s: float = 5.0) -> dict[str, Any]:
+    """Ask the supervisor behind `path`.
 
+    Args:
+        request: `do` is `status`, `reload`, or `switch` with `to` (a tree's name) and `back`; a bare word is
+            its `do`.
+    Returns: `ok`, what `Supervisor.status` says; if not ok also `error`, `problems`, `next_step`, `exit_code`.
     Raises: NotServing: nobody listens there, or it does not answer in `timeout_s` seconds.
     """
     with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as connection:
@@ -26,7 +33,7 @@ def ask(path: Path, request: str, timeout_s: float = 5.0) -> dict[str, Any]:
         try:
             with _short(path) as address:
                 connection.connect(address)
-            connection.sendall(encode({"do": request}))
+            connection.sendall(encode({"do": request} if isinstance(request, str) else dict(request)))
             with connection.makefile("rb") as stream:
                 line = stream.readline(MAX_LINE)
         except OSError as error:
@@ -72,7 +79,7 @@ def bind_control(path: Path) -> socket.socket:
     listener = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
     with _short(path) as address:
         listener.bind(address)
-    path.chmod(0o660)
+    path.chmod(0o666)  # the desk asks the kernel who knocks
     listener.listen(16)
     listener.setblocking(False)
     return listener

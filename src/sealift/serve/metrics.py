@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import os
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Final
 
+from sealift.meter.beat import LATENCY_BOUNDS_S, Beat
 from sealift.meter.meter import Counter, Histogram, Meter
 from sealift.model.service import Service
 
+_CLIENT_GONE: Final = 499
 _PAGE_BYTES: Final = os.sysconf("SC_PAGE_SIZE")
 
 
@@ -42,6 +44,8 @@ class ServeMetrics:
         meter.gauge("process_start_time_seconds", "Start of the process since the epoch.").labels().set(
             time.time()
         )
+        self._tally = Histogram(LATENCY_BOUNDS_S[:-1])
+        self._inferring: list[Account] = []
         resident = meter.gauge("process_resident_memory_bytes", "Resident memory.").labels()
         resident.follow(resident_bytes)
 
@@ -50,11 +54,32 @@ class ServeMetrics:
 
         Only routes that infer have histograms: twenty routes of documents would bury them.
         """
-        return Account(
+        account = Account(
             lambda status: self._requests.labels(path, model, status),
-            self._latency.labels(path, model) if infers else None,
+            (self._latency.labels(path, model), self._tally) if infers else None,
             self._inference.labels(model) if infers else None,
             (self._received, self._sent),
+        )
+        if infers:
+            self._inferring.append(account)
+        return account
+
+    def beat(self) -> Beat:
+        """What the routes that infer have answered so far; canaries and `oldest_s` are for others to add."""
+        answered: dict[int, int] = {}
+        for account in self._inferring:
+            for status, number in account.by_status():
+                answered[status] = answered.get(status, 0) + number
+        answered.pop(_CLIENT_GONE, None)
+        return Beat(
+            requests=sum(answered.values()),
+            errors=sum(n for status, n in answered.items() if status >= 500 and status not in (503, 504)),
+            refused=answered.get(503, 0),
+            timeouts=answered.get(504, 0),
+            client_errors=sum(n for status, n in answered.items() if 400 <= status < 500),
+            latency=tuple(self._tally.counts),
+            resident_bytes=int(resident_bytes()),
+            in_flight=int(self.in_flight.value),
         )
 
     def inferences(self, model: str) -> Histogram:
@@ -65,18 +90,18 @@ class ServeMetrics:
 class Account:
     """Counts the requests of one route; cheap enough for every request."""
 
-    __slots__ = ("_by_status", "_inference", "_latency", "_received", "_sent", "_start")
+    __slots__ = ("_by_status", "_inference", "_latencies", "_received", "_sent", "_start")
 
     def __init__(
         self,
         start: Callable[[str], Counter],
-        latency: Histogram | None,
+        latencies: tuple[Histogram, Histogram] | None,
         inference: Histogram | None,
         volume: tuple[Counter, Counter],
     ) -> None:
         self._start = start
         self._by_status: dict[int, Counter] = {}
-        self._latency = latency
+        self._latencies = latencies
         self._inference = inference
         self._received, self._sent = volume
 
@@ -86,12 +111,19 @@ class Account:
         if counter is None:
             counter = self._by_status[status] = self._start(str(status))
         counter.value += 1
-        if self._latency is not None:
-            self._latency.observe(seconds)
+        if self._latencies is not None:
+            exposed, tally = self._latencies
+            exposed.observe(seconds)
+            if status < 400 or inference_s:
+                tally.observe(seconds)
         if inference_s and self._inference is not None:
             self._inference.observe(inference_s)
         self._received.value += received
         self._sent.value += sent
+
+    def by_status(self) -> Iterator[tuple[int, int]]:
+        """How many requests ended with each status."""
+        return ((status, int(counter.value)) for status, counter in self._by_status.items())
 
 
 def resident_bytes() -> float:

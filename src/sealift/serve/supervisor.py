@@ -1,49 +1,44 @@
 """The supervisor: owns the listening socket, keeps one ready worker on it, switches without a gap.
 
-Standard library only: it outlives every release it serves, so it must not load any of their code.
-Supervisor and worker speak over the worker's argv (`--listen-fd`, `--ready-fd`), one JSON line on the
-ready pipe (protocol 1), and SIGTERM for "drain and end".
+Standard library only, and whatever it needs is imported before it serves: it outlives every release it
+serves, the one it was started from included. What is served, watched and written down is its `Care`'s affair.
 """
 
 from __future__ import annotations
 
 import asyncio
+import concurrent.futures.thread  # noqa: F401 - asyncio.to_thread loads it late, from a tree that may be gone
 import contextlib
 import logging
 import os
 import signal
 import socket
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+import time
+from collections.abc import AsyncIterator, Callable, Coroutine
 from enum import Enum
+from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Any, Final, TypeVar
 
-from sealift.errors import NotServing, SealiftError
-from sealift.serve import control
+from sealift.errors import NotActivated, NotServing, SealiftError, StoreError
+from sealift.serve.backoff import Backoff
+from sealift.serve.care import Advice, Care, Seen, WatchWish, WorkerLaunch
+from sealift.serve.desk import Desk
+from sealift.serve.memory import available_bytes
+from sealift.serve.notify import notify, watchdog_s
+from sealift.serve.stage import Stage
+from sealift.serve.traffic import Traffic
+from sealift.serve.workers import RunningWorker, SupervisorOptions, Workers
+
+__all__ = ["State", "Supervisor", "SupervisorOptions", "WorkerLaunch", "bind"]
 
 log = logging.getLogger("sealift.supervisor")
 
+Result = TypeVar("Result")
 
-@dataclass(frozen=True, slots=True)
-class WorkerLaunch:
-    """How to start a worker: argv without the descriptors, and which release it will serve."""
-
-    argv: Sequence[str]
-    release: str
-    identity: str | None = None
-
-
-@dataclass(frozen=True, slots=True)
-class SupervisorOptions:
-    """Seconds. `ready_s`: load, warm up and report ready; `drain_s`: finish what is in flight;
-    `exit_s`: end by itself after closing the ready pipe."""
-
-    ready_s: float = 120.0
-    drain_s: float = 30.0
-    exit_s: float = 2.0
-    first_backoff_s: float = 0.2
-    longest_backoff_s: float = 10.0
+_TICKS: Final = 10
+_FOREIGN: Final = (Exception,)
+"""What a `Care` may raise: whatever it is, the service goes on."""
 
 
 class State(Enum):
@@ -53,234 +48,372 @@ class State(Enum):
     SERVING = "SERVING"
     SWITCHING = "SWITCHING"
     RESTARTING = "RESTARTING"
+    FALLING_BACK = "FALLING BACK"
     STOPPING = "STOPPING"
 
 
-@dataclass(slots=True)
-class _Worker:
-    launch: WorkerLaunch
-    process: asyncio.subprocess.Process
-    expected_to_end: bool = field(default=False)
-
-
 class Supervisor:
-    """Serves `plan()`'s release on `listener` until SIGTERM or SIGINT.
+    """Serves on `listener` what `care` says, until SIGTERM or SIGINT.
 
     Args:
-        plan: decides which worker to start; asked again at every start, so it follows `current`.
         listener: bound and listening; stays open over every worker.
-        control_path: where to listen for `status` and `switch`, or None.
+        control_path: where to listen for requests (`control.ask`), or None.
+        available: bytes that a second worker may take, None when unknown.
     """
 
     def __init__(
         self,
-        plan: Callable[[], WorkerLaunch],
+        care: Care,
         listener: socket.socket,
         control_path: Path | None,
         options: SupervisorOptions,
+        available: Callable[[], int | None] = available_bytes,
     ) -> None:
-        self._plan = plan
+        self._care = care
         self._listener = listener
-        self._control_path = control_path
         self._options = options
         self._state = State.STARTING
-        self._worker: _Worker | None = None
-        self._restarts = 0
-        self._switching = asyncio.Lock()
         self._stop = asyncio.Event()
-        self._crashed = asyncio.Event()
-        self._tasks: set[asyncio.Task[None]] = set()
+        self._news = asyncio.Event()
+        self._turning = asyncio.Lock()
+        self._asking = asyncio.Lock()
+        self._stage = Stage(Workers(listener, options, self._stop, self._hear), options, available)
+        self._desk = Desk(control_path, self) if control_path is not None else None
+        self._began = time.monotonic()
+        self._backoff = Backoff(options, time.monotonic)
+        self._traffic = Traffic(time.monotonic)
+        self._wanted: WorkerLaunch | None = None
+        self._is_going_back = False
+        self._owes_fell_back = False
+        self._attempt: asyncio.Future[None] | None = None
+        self._restarts = self._crashes = self._hung = 0
+        self._last_failure = ""
+        self._on_serving: Callable[[], None] | None = None
+        self._beside: list[asyncio.Future[None]] = []
+
+    # ------------------------------------------------------------------ from start to stop
 
     async def run(self, on_serving: Callable[[], None] = lambda: None) -> None:
-        """Serve until stopped.
+        """Serve until stopped. `on_serving` is called once, when the first worker is ready.
 
-        Raises: NotServing: the first worker did not get ready, or another supervisor has the name.
+        Raises:
+            NotServing: another supervisor has the name, or the first worker did not get ready and no
+                watch is there to judge it.
+            SealiftError: of `Care.start`.
         """
-        server = await self._open_control()
+        self._on_serving = on_serving
+        if self._desk is not None:
+            await self._desk.open()
         loop = asyncio.get_running_loop()
         for number in (signal.SIGTERM, signal.SIGINT):
             loop.add_signal_handler(number, self._stop.set)
+        for work in (self._guard(), self._pet()):
+            self._beside.append(asyncio.ensure_future(work))
+            self._beside[-1].add_done_callback(_report)
         try:
-            self._worker = await self._start(self._plan())
-            self._state = State.SERVING
-            on_serving()
+            await self._first()
             await self._keep_serving()
         finally:
-            self._state = State.STOPPING
-            if server is not None and self._control_path is not None:
-                server.close()
-                self._control_path.unlink(missing_ok=True)
-            if self._worker is not None:
-                await self._retire(self._worker)
+            await self._end()
 
-    async def switch(self) -> None:
-        """Start the planned worker beside the old one; when it is ready, drain the old one.
-
-        Raises: NotServing: the new worker did not get ready; the old one serves on.
-        """
-        async with self._switching:
-            before, self._state = self._state, State.SWITCHING
-            try:
-                new = await self._start(self._plan())
-            except SealiftError:
-                self._state = before
+    async def _first(self) -> None:
+        self._wanted = await self._ask(self._care.start)
+        try:
+            async with self._turning:
+                await self._stage.replace(self._wanted)
+                self._serves(self._wanted)
+        except NotServing as error:
+            if self._stop.is_set():
+                return
+            if await self._ask(self._care.watch) is None:
                 raise
-            old, self._worker = self._worker, new
-            self._state = State.SERVING
-            if old is not None:
-                self._spawn(self._retire(old))
+            self._count_crash(error.message)
 
     async def _keep_serving(self) -> None:
         while not self._stop.is_set():
-            crash = asyncio.ensure_future(self._crashed.wait())
-            stop = asyncio.ensure_future(self._stop.wait())
-            await asyncio.wait({crash, stop}, return_when=asyncio.FIRST_COMPLETED)
-            crash.cancel()
-            stop.cancel()
-            if self._crashed.is_set() and not self._stop.is_set():
-                self._crashed.clear()
-                await self._restart()
+            await self._unless_stopped(self._news.wait())
+            self._news.clear()
+            if not self._stop.is_set():
+                await self._attend()
 
-    async def _restart(self) -> None:
-        pause = self._options.first_backoff_s
-        async with self._switching:
-            if self._worker is not None and self._worker.process.returncode is None:
-                return  # a switch has replaced the crashed worker meanwhile
-            self._state = State.RESTARTING
-            while not self._stop.is_set():
-                self._restarts += 1
-                try:
-                    self._worker = await self._start(self._plan())
-                except SealiftError as error:
-                    log.error("worker did not start: %s; again in %.1f s", error.message, pause)
-                    with contextlib.suppress(TimeoutError):
-                        await asyncio.wait_for(self._stop.wait(), pause)
-                    pause = min(pause * 2, self._options.longest_backoff_s)
-                else:
-                    self._state = State.SERVING
-                    return
+    async def _attend(self) -> None:
+        """Judge what the worker told; see to it that the wanted one serves."""
+        self._note_end()
+        async with self._turning:
+            await self._judge()
+            await self._settle_debt()
+        if not self._is_as_wanted():
+            # Nobody has the turn during the pause: an operator's switch comes in between.
+            await self._unless_stopped(asyncio.sleep(self._backoff.pause_s()))
+            async with self._turning:
+                await self._restore()
 
-    async def _start(self, launch: WorkerLaunch) -> _Worker:
-        ready_read, ready_write = os.pipe()
-        listen = self._listener.fileno()
-        try:
-            process = await asyncio.create_subprocess_exec(
-                *launch.argv,
-                f"--listen-fd={listen}",
-                f"--ready-fd={ready_write}",
-                pass_fds=(listen, ready_write),
-                stdin=asyncio.subprocess.DEVNULL,
-                start_new_session=True,
-            )
-        except OSError as error:
-            os.close(ready_read)
-            raise NotServing(f"{launch.release}: cannot start {launch.argv[0]}: {error.strerror}") from error
-        finally:
-            os.close(ready_write)
-        worker = _Worker(launch, process)
-        if not await self._is_ready(ready_read):
-            worker.expected_to_end = True
-            with contextlib.suppress(TimeoutError):  # a closed pipe: it is on its way out, see its status
-                await asyncio.wait_for(process.wait(), self._options.exit_s)
-            await self._end_now(process)
-            raise NotServing(
-                f"{launch.release}: the worker did not get ready (exit status {process.returncode})",
-                next_step="read what it said above",
-            )
-        self._spawn(self._watch(worker))
-        log.info("%s serves, worker process %d", launch.release, process.pid)
-        return worker
+    async def _end(self) -> None:
+        self._enter(State.STOPPING)
+        notify("STOPPING=1")
+        self._give_way()
+        async with self._turning:
+            if self._desk is not None:
+                await self._desk.close()
+            await self._stage.end()
+        for task in self._beside:
+            task.cancel()
 
-    async def _is_ready(self, ready_read: int) -> bool:
-        """True once the ready line came; False when the pipe closed, the time ran out or we stop."""
-        reader = asyncio.StreamReader(limit=control.MAX_LINE)
-        transport, _ = await asyncio.get_running_loop().connect_read_pipe(
-            lambda: asyncio.StreamReaderProtocol(reader), os.fdopen(ready_read, "rb")
-        )
-        line = asyncio.ensure_future(reader.readline())
-        stop = asyncio.ensure_future(self._stop.wait())
-        try:
-            await asyncio.wait(
-                {line, stop}, timeout=self._options.ready_s, return_when=asyncio.FIRST_COMPLETED
-            )
-            message = control.decode(line.result()) if line.done() else None
-            return message is not None and message.get("ready") is True
-        finally:
-            line.cancel()
-            stop.cancel()
-            transport.close()
+    # ------------------------------------------------------------------ what others ask for
 
-    async def _watch(self, worker: _Worker) -> None:
-        status = await worker.process.wait()
-        if not worker.expected_to_end and worker is self._worker:
-            log.error(
-                "%s: worker process %d ended with %d", worker.launch.release, worker.process.pid, status
-            )
-            self._crashed.set()
+    async def switch(self, tree: str, *, back: bool) -> None:
+        """Serve another installed release; `back`: it is a rollback.
 
-    async def _retire(self, worker: _Worker) -> None:
-        worker.expected_to_end = True
-        _signal(worker.process, signal.SIGTERM)
-        try:
-            await asyncio.wait_for(worker.process.wait(), self._options.drain_s + 5)
-        except TimeoutError:
-            log.error("%s: worker did not drain in time, ended", worker.launch.release)
-            await self._end_now(worker.process)
-
-    async def _end_now(self, process: asyncio.subprocess.Process) -> None:
-        _signal(process, signal.SIGKILL)
-        await process.wait()
-
-    def _spawn(self, work: Any) -> None:
-        task = asyncio.ensure_future(work)
-        self._tasks.add(task)
-        task.add_done_callback(self._tasks.discard)
-
-    async def _open_control(self) -> asyncio.AbstractServer | None:
-        if self._control_path is None:
-            return None
-        listener = control.bind_control(self._control_path)
-        return await asyncio.start_unix_server(self._answer, sock=listener, limit=control.MAX_LINE)
-
-    async def _answer(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        with contextlib.suppress(OSError, ValueError):
-            request = control.decode(await reader.readline()) or {}
-            writer.write(control.encode(await self._decide(request.get("do"))))
-            await writer.drain()
-        writer.close()
-
-    async def _decide(self, request: object) -> dict[str, Any]:
-        if request == "status":
-            return {"ok": True, **self.status()}
-        if request == "switch":
+        Raises:
+            SealiftError: of `Care.launch` and `Care.begin`: refused, nothing has happened.
+            NotActivated: its worker did not get ready; the old release serves on.
+        """
+        async with self._turn():
+            launch = await self._ask(partial(self._care.launch, tree))
+            await self._ask(partial(self._care.begin, tree, back=back))
+            old = self._stage.serving
+            turned = partial(self._care.turned, tree, old.beat if old else None)
             try:
-                await self.switch()
+                await self._stage.replace(launch, lambda: self._ask(turned))
             except SealiftError as error:
-                return {"ok": False, "error": error.message, **self.status()}
-            return {"ok": True, **self.status()}
-        return {"ok": False, "error": f"unknown request {request!r}"}
+                self._fail(error.message)
+                await self._ask_calmly(partial(self._care.gave_up, tree, error.message))
+                await self._restore()
+                raise NotActivated(error.message, next_step=error.next_step) from error
+            self._crashes = self._hung = 0
+            self._is_going_back = self._owes_fell_back = False
+            self._serves(launch)
+
+    async def reload(self) -> None:
+        """A new worker of the same release, with the settings of now.
+
+        Raises: NotActivated: it did not get ready; the old one serves on.
+        """
+        async with self._turn():
+            tree = self._wanted.tree if self._wanted is not None else None
+            launch = await self._ask(partial(self._care.launch, tree or ""))
+            try:
+                await self._stage.replace(launch)
+            except SealiftError as error:
+                self._fail(error.message)
+                await self._restore()
+                raise NotActivated(error.message, next_step=error.next_step) from error
+            self._serves(launch)
 
     def status(self) -> dict[str, Any]:
-        """State, release, process ids, address and restarts, as `sealift status` reads them."""
+        """State, release, process ids, address, restarts and the last minute's traffic.
+
+        `uptime_s`: of the supervisor; `crashes` and `hung`: of the release's workers since it was switched to.
+        """
         host, port = self._listener.getsockname()[:2]
-        worker = self._worker
+        worker = self._stage.serving
+        launch = worker.launch if worker else self._wanted
         return {
+            "crashes": self._crashes,
             "host": host,
-            "identity": worker.launch.identity if worker else None,
+            "hung": self._hung,
+            "identity": launch.identity if launch else None,
+            "last_failure": self._last_failure,
+            "note": self._stage.note,
             "port": port,
-            "release": worker.launch.release if worker else None,
+            "release": launch.release if launch else None,
+            "resident_bytes": worker.beat.resident_bytes if worker and worker.beat else None,
             "restarts": self._restarts,
             "state": self._state.value,
             "supervisor": os.getpid(),
-            "worker": worker.process.pid if worker else None,
+            "tree": launch.tree if launch else None,
+            "uptime_s": round(time.monotonic() - self._began, 3),
+            "worker": worker.pid if worker else None,
+            **self._traffic.figures(),
         }
 
+    @contextlib.asynccontextmanager
+    async def _turn(self) -> AsyncIterator[None]:
+        """One turn at a time; an operator's goes before a restart that is still trying."""
+        self._give_way()
+        async with self._turning:
+            self._enter(State.SWITCHING)
+            try:
+                yield
+            finally:
+                self._enter(State.SERVING if self._is_as_wanted() else State.RESTARTING)
+                self._news.set()
 
-def _signal(process: asyncio.subprocess.Process, number: signal.Signals) -> None:
-    # Not process.send_signal(): it polls, and so takes the exit status away from asyncio's watcher.
-    if process.returncode is None:
-        with contextlib.suppress(ProcessLookupError):
-            os.kill(process.pid, number)
+    def _give_way(self) -> None:
+        if self._attempt is not None:
+            self._attempt.cancel()
+
+    # ------------------------------------------------------------------ judging
+
+    async def _judge(self) -> None:
+        """Tell the care what was seen while it watches, and do as it says."""
+        worker = self._stage.worker
+        beat, process = (worker.beat, worker.pid) if worker is not None else (None, 0)
+        seen = Seen(beat, process, self._crashes, self._hung, time.monotonic())
+        found = await self._ask_calmly(partial(_look, self._care, seen))
+        if found is None:
+            return
+        wish, advice = found
+        if worker is not None:
+            worker.canary_every(wish.canary_s if wish is not None else 0.0)
+        if advice is Advice.COMMIT:
+            await self._ask_calmly(self._care.commit)
+        elif advice is Advice.FALL_BACK and not self._is_going_back:
+            await self._go_back()
+
+    async def _go_back(self) -> None:
+        tree = await self._ask_calmly(self._care.fall_back)
+        launch = await self._ask_calmly(partial(self._care.launch, tree)) if tree is not None else None
+        if launch is not None:
+            log.error("going back to %s", launch.release)
+            self._wanted, self._is_going_back = launch, True
+            self._backoff.reset()
+
+    async def _settle_debt(self) -> None:
+        if self._owes_fell_back:
+            self._owes_fell_back = False
+            try:
+                await self._ask(self._care.fell_back)
+            except SealiftError as error:
+                self._owes_fell_back = True
+                self._fail(f"the fall back is not written down: {error.message}")
+
+    # ------------------------------------------------------------------ the wanted worker
+
+    def _is_as_wanted(self) -> bool:
+        worker = self._stage.serving
+        return worker is not None and worker.launch is self._wanted
+
+    async def _restore(self) -> None:
+        """One try to have the wanted worker serve; the next news brings another."""
+        if self._is_as_wanted() or self._stop.is_set() or self._wanted is None:
+            return
+        launch = self._wanted
+        self._enter(State.FALLING_BACK if self._is_going_back else State.RESTARTING)
+        self._restarts += 1
+        self._attempt = asyncio.ensure_future(self._stage.replace(launch))
+        await asyncio.wait({self._attempt})
+        attempt, self._attempt = self._attempt, None
+        if attempt.cancelled():
+            return
+        error = attempt.exception()
+        if error is None:
+            self._owes_fell_back, self._is_going_back = self._owes_fell_back or self._is_going_back, False
+            self._serves(launch)
+            await self._settle_debt()
+        elif isinstance(error, SealiftError):
+            self._count_crash(error.message)
+        else:
+            log.critical("a restart failed: %r", error, exc_info=error)
+            self._news.set()
+
+    def _serves(self, launch: WorkerLaunch) -> None:
+        self._wanted = launch
+        self._enter(State.SERVING)
+        announce, self._on_serving = self._on_serving, None
+        if announce is not None:
+            notify("READY=1")
+            announce()
+
+    def _enter(self, state: State) -> None:
+        if self._state is State.STOPPING:
+            return
+        self._state = state
+        release = self._wanted.release if self._wanted is not None else ""
+        notify(f"STATUS={state.value} {release}".rstrip())
+
+    # ------------------------------------------------------------------ what workers do
+
+    def _hear(self, worker: RunningWorker) -> None:
+        """A beat, or the end of the process."""
+        if worker.beat is not None:
+            self._traffic.add(worker.pid, worker.beat)
+            if worker.beat.oldest_s > self._options.stuck_s and not worker.is_expected_to_end:
+                self._hang(worker, f"a request is {worker.beat.oldest_s:.0f} s old")
+        if worker.has_ended:
+            self._traffic.ended(worker.pid)
+        if worker is self._stage.worker:
+            self._news.set()
+
+    def _note_end(self) -> None:
+        worker = self._stage.worker
+        if worker is None or not worker.has_ended or worker.is_expected_to_end:
+            return
+        worker.is_expected_to_end = True
+        self._hung += bool(worker.hung)
+        reason = f"hung ({worker.hung})" if worker.hung else worker.status
+        self._count_crash(f"{worker.launch.release}: worker process {worker.pid} {reason}")
+
+    def _count_crash(self, reason: str) -> None:
+        """Of the release that serves: a release to go back to that does not get ready yet has not crashed."""
+        self._crashes += not self._is_going_back
+        self._fail(reason)
+        self._news.set()
+
+    def _fail(self, reason: str) -> None:
+        if reason != self._last_failure:
+            log.error("%s", reason)
+        self._last_failure = reason
+
+    def _hang(self, worker: RunningWorker, reason: str) -> None:
+        if not worker.hung:
+            worker.hung = reason
+            worker.kill()
+
+    async def _guard(self) -> None:
+        """Look for a worker that is silent. Ticks are counted, not time: a supervisor that was itself
+        stopped for a while (a paused machine) hears the beats that wait before it counts on."""
+        while True:
+            await asyncio.sleep(self._options.hang_s / _TICKS)
+            worker = self._stage.serving
+            if worker is not None:
+                worker.silent_ticks += 1
+                if worker.silent_ticks > _TICKS:
+                    self._hang(worker, f"no beat for {self._options.hang_s:.0f} s")
+
+    async def _pet(self) -> None:
+        """Tell systemd's watchdog that this loop is alive."""
+        period_s = watchdog_s()
+        while period_s is not None:
+            notify("WATCHDOG=1")
+            await asyncio.sleep(period_s / 3)
+
+    # ------------------------------------------------------------------ asking the care
+
+    async def _ask(self, call: Callable[[], Result]) -> Result:
+        """One call at a time, on a thread. Raises: SealiftError, also for what is a bug in it."""
+        async with self._asking:
+            try:
+                return await asyncio.to_thread(call)
+            except SealiftError:
+                raise
+            except _FOREIGN as error:
+                log.critical("a bug: %r", error, exc_info=error)
+                raise StoreError(f"a bug: {error!r}") from error
+
+    async def _ask_calmly(self, call: Callable[[], Result]) -> Result | None:
+        """As `_ask`; an error is logged and None is the answer: that the service goes on is worth more."""
+        try:
+            return await self._ask(call)
+        except SealiftError as error:
+            self._fail(error.message)
+            return None
+
+    async def _unless_stopped(self, work: Coroutine[Any, Any, Any]) -> None:
+        working, stopping = asyncio.ensure_future(work), asyncio.ensure_future(self._stop.wait())
+        await asyncio.wait({working, stopping}, return_when=asyncio.FIRST_COMPLETED)
+        working.cancel()
+        stopping.cancel()
+
+
+def _look(care: Care, seen: Seen) -> tuple[WatchWish | None, Advice]:
+    wish = care.watch()
+    return wish, Advice.WATCH if wish is None else care.observe(seen)
+
+
+def _report(task: asyncio.Future[None]) -> None:
+    if not task.cancelled() and (error := task.exception()) is not None:
+        log.critical("a part of the supervisor died: %r", error, exc_info=error)
 
 
 def bind(host: str, port: int) -> socket.socket:

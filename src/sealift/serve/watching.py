@@ -56,7 +56,7 @@ class Watcher:
                 continue
             served = now
             try:
-                await supervisor.switch()
+                await supervisor.reload()
                 log.info("reloaded after a change")
             except SealiftError as error:
                 log.error("%s; the old version serves on", error.message)

@@ -8,13 +8,15 @@ import os
 import shutil
 from collections.abc import Callable
 from dataclasses import dataclass
+from hashlib import file_digest
 from pathlib import Path
 from typing import IO
 
 from sealift.bundle.documents import FileEntry
 from sealift.errors import NoSpace, SealiftError
-from sealift.store.files import storing
+from sealift.store.files import MAKE_ROOM, storing
 from sealift.store.prefix import Prefix
+from sealift.store.steps import Step, reached
 
 _FREE_MARGIN = 16 * 2**20
 
@@ -46,11 +48,12 @@ class ObjectStore:
         final = self.path(entry)
         temporary = final.with_name(f".{final.name}.new")
         with storing(final):
-            final.parent.mkdir(parents=True, exist_ok=True)
+            final.parent.mkdir(parents=True, exist_ok=True)  # one syncfs covers all of them
             try:
                 with temporary.open("wb") as sink:
                     copy(sink)
                     os.fchmod(sink.fileno(), 0o555 if entry.executable else 0o444)
+                reached(Step.OBJECT_WRITTEN, final)
                 temporary.replace(final)
             except SealiftError:
                 temporary.unlink(missing_ok=True)
@@ -58,10 +61,22 @@ class ObjectStore:
             except OSError as error:
                 temporary.unlink(missing_ok=True)
                 if error.errno in (errno.ENOSPC, errno.EDQUOT):
-                    raise NoSpace(
-                        f"{self.root}: the disk is full", next_step="free space, then again"
-                    ) from error
+                    raise NoSpace(f"{self.root}: the disk is full", next_step=MAKE_ROOM) from error
                 raise
+        reached(Step.OBJECT_NAMED, final)
+
+    def is_whole(self, entry: FileEntry) -> bool:
+        """True if the object's bytes are still those of its name: a disk forgets."""
+        try:
+            with self.path(entry).open("rb") as stream:
+                return file_digest(stream, "sha256").hexdigest() == entry.sha256
+        except OSError:
+            return False
+
+    def base(self, sha256: str) -> Path | None:
+        """Where the bytes of that digest lie, executable or not; None where they do not."""
+        plain = self.root / sha256[:2] / sha256
+        return next((path for path in (plain, plain.with_name(f"{sha256}-x")) if path.is_file()), None)
 
     def discard(self, entry: FileEntry) -> None:
         """Take an object out again, and its folder if it was the only one."""
@@ -70,7 +85,7 @@ class ObjectStore:
         with contextlib.suppress(OSError):
             path.parent.rmdir()
 
-    def link(self, entry: FileEntry, destination: Path) -> None:
+    def link(self, entry: FileEntry, destination: str) -> None:
         """Hardlink the object to `destination`; copy where the file system will not (EXDEV, EMLINK)."""
         source = self.path(entry)
         try:
@@ -102,4 +117,4 @@ def require_space(prefix: Prefix, needed_bytes: int, needed_inodes: int) -> None
     if facts.f_files and facts.f_favail < needed_inodes:
         problems.append(f"needs {needed_inodes} inodes, {facts.f_favail} are free")
     if problems:
-        raise NoSpace(f"{folder}: not enough room", problems=problems, next_step="free space, then again")
+        raise NoSpace(f"{folder}: not enough room", problems=problems, next_step=MAKE_ROOM)

@@ -70,6 +70,41 @@ class Prefix:
         """The highest sequence per product, anchored in two places: losing one lets no older bundle in."""
         return self.state / "trust" / "sequences.json", self.root / "store" / "sequences.json"
 
+    def journal(self, name: str) -> Path:
+        """What is being done about the active release of a service, and what was done last."""
+        return self.state / "journal" / f"{name}.json"
+
+    def watched(self, name: str) -> Path:
+        """How far the watch of an active release has come."""
+        return self.state / "watch" / f"{name}.json"
+
+    @property
+    def staging(self) -> Path:
+        """There while the files of a release come in: found later, that was cut off."""
+        return self.state / "staging.json"
+
+    def failures(self, name: str) -> Path:
+        """How often each release of a service failed here, and why."""
+        return self.state / "failures" / f"{name}.json"
+
+    def evidence(self, name: str) -> Path:
+        """What was seen when a release was taken back, one JSON file each."""
+        return self.state / "evidence" / name
+
+    def site(self, name: str) -> Path:
+        """The settings of a service that belong to this box (TOML)."""
+        return self.etc / f"{name}.toml"
+
+    @property
+    def stamp(self) -> Path:
+        """Which format this prefix has."""
+        return self.state / "prefix.json"
+
+    @property
+    def reserves(self) -> tuple[Path, Path]:
+        """Space kept back for a rollback on a full disk, one file for each file system."""
+        return self.state / "reserve", self.root / "store" / "reserve"
+
     def control(self, name: str) -> Path:
         """The supervisor's control socket."""
         return self.run / f"{name}.sock"
@@ -82,7 +117,8 @@ class Prefix:
     def services(self) -> tuple[str, ...]:
         """The names with an active release, sorted."""
         folder = self.root / "current"
-        return tuple(sorted(path.name for path in folder.iterdir())) if folder.is_dir() else ()
+        names = (path.name for path in folder.iterdir()) if folder.is_dir() else ()
+        return tuple(sorted(name for name in names if _NAME.fullmatch(name)))
 
 
 def private(root: Path) -> Prefix:

@@ -35,6 +35,8 @@ class HttpServer:
         A connection that stays idle for `grace_s` from now on is closed; before, a client that had already
         sent a request over it is still answered (with `Connection: close`).
 
+        Called again (the first call cancelled), the new times count from then.
+
         Returns: the number of connections that had to be cut off.
         """
         empty = asyncio.Event()
@@ -42,6 +44,7 @@ class HttpServer:
         self.connections.drain(grace_s)
         if self._listening is not None:
             self._listening.close()
+            self._listening = None
         if not len(self.connections):
             return 0
         try:

@@ -11,7 +11,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from sealift.project.positions import KeyPath, key_lines, line_of
+from sealift.model.positions import KeyPath, key_lines, line_of
 
 Draw = Callable[[st.SearchStrategy[Any]], Any]
 

@@ -1,0 +1,1 @@
+"""Box -> what sealift changes on the machine itself: its systemd units."""

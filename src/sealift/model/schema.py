@@ -1,0 +1,227 @@
+"""Schema: what a release lets a box set; with what the box has set it gives Settings (standard library only).
+
+Order of precedence: flag, environment, site file, release, sealift's own default (DESIGN 3).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+from enum import Enum
+from typing import Any, Final, cast
+
+from sealift.errors import BadSettings, UsageError
+from sealift.model.positions import KeyPath, line_of
+from sealift.model.setting import Kind, Setting, Value
+from sealift.model.words import listed, named, nearest, shown
+
+ADVICE: Final = "correct them in the file, or: sealift config set NAME KEY=VALUE (KEY= takes a setting back)"
+
+DEFAULTS: Final = (
+    Setting("host", Kind.ADDRESS, "127.0.0.1", "address to listen on"),
+    Setting("port", Kind.INTEGER, 8000, "port to listen on", 1, 65535),
+    Setting("threads", Kind.INTEGER, 0, "threads of one run of a model; 0: one per core", 0, 1024),
+    Setting("device", Kind.DEVICES, None, "devices, tried strictly in this order; none: as each model says"),
+    Setting("drain_s", Kind.NUMBER, 30.0, "seconds to finish what is in flight", 0, 3600),
+    Setting("slo.latency_p99_ms", Kind.NUMBER, None, "99 of 100 answers within; none: only measured", 0.001),
+    Setting("limits.max_memory_mb", Kind.NUMBER, None, "memory of a worker in 10^6 bytes; none: any", 1),
+    Setting("watch.window_s", Kind.NUMBER, 600.0, "seconds that a new release is watched", 1, 86_400),
+    Setting("watch.requests", Kind.INTEGER, 200, "requests that it must answer meanwhile", 1, 10**6),
+    Setting("watch.quiet_s", Kind.NUMBER, 86_400.0, "seconds of watch where requests lack", 1, 604_800),
+    Setting("watch.canary_s", Kind.NUMBER, 10.0, "seconds between golden inputs while watched", 0.1, 3600),
+)
+"""What every release lets a box set, unless it narrows it. A threshold is offered only where a model has one."""
+
+THRESHOLD: Final = Setting("threshold", Kind.NUMBER, 0.5, "where the positive answer begins")
+
+
+class Source(Enum):
+    """Where a value comes from, the strongest first."""
+
+    FLAG = "flag"
+    ENVIRONMENT = "environment"
+    SITE = "site"
+    RELEASE = "release"
+    DEFAULT = "default"
+
+
+@dataclass(frozen=True, slots=True)
+class ServiceLevel:
+    """`slo.*`: None where nothing is promised."""
+
+    latency_p99_ms: float | None
+
+
+@dataclass(frozen=True, slots=True)
+class MemoryLimits:
+    """`limits.*`: 10^6 bytes, None where there is no limit."""
+
+    max_memory_mb: float | None
+
+
+@dataclass(frozen=True, slots=True)
+class Watch:
+    """`watch.*`: how a new release is watched before it is committed."""
+
+    window_s: float
+    requests: int
+    quiet_s: float
+    canary_s: float
+
+
+@dataclass(frozen=True, slots=True)
+class Settings:
+    """Every setting of one service on one box: permitted, typed, with where it comes from.
+
+    `device` is None where each model keeps its own. `values` and `sources` hold all by name.
+    """
+
+    values: Mapping[str, Value]
+    sources: Mapping[str, Source]
+    host: str
+    port: int
+    threads: int
+    device: tuple[str, ...] | None
+    drain_s: float
+    slo: ServiceLevel
+    limits: MemoryLimits
+    watch: Watch
+
+    def threshold_of(self, model: str) -> float | None:
+        """The threshold of a model; None: as it declares."""
+        own = self.values.get(f"models.{model}.threshold", self.values.get("threshold"))
+        return cast("float | None", own)
+
+
+@dataclass(frozen=True, slots=True)
+class Schema:
+    """What a release lets a box set, by name."""
+
+    settings: Mapping[str, Setting] = field(default_factory=lambda: {each.name: each for each in DEFAULTS})
+
+    def resolve(
+        self,
+        site: Mapping[str, Any],
+        *,
+        environ: Mapping[str, str] | None = None,
+        flags: Mapping[str, Value] | None = None,
+        where: str = "the settings of this box",
+        lines: Mapping[KeyPath, int] | None = None,
+    ) -> Settings:
+        """Every value, from the strongest that gives one.
+
+        Args:
+            site: the tables of the site file.
+            environ: the environment, for SEALIFT_HOST and SEALIFT_PORT; None: not looked at.
+            flags: typed by whoever parsed them; None among them is no flag. Flags and environment belong to whoever
+                starts the service: a release does not narrow them.
+            where, lines: name the file in the refusal, and the line of each key.
+        Raises: BadSettings: all of the site file that is unknown or not permitted. UsageError: the environment.
+        """
+        problems = list(self.problems(site, lines))
+        if problems:
+            raise refusal(where, problems)
+        chosen: dict[str, tuple[Value, Source]] = {
+            name: (each.default, Source.RELEASE if each.declared else Source.DEFAULT)
+            for name, each in self.settings.items()
+        }
+        chosen |= {name: (self.settings[name].typed(value), Source.SITE) for name, value in leaves(site)}
+        chosen |= {
+            name: (value, Source.ENVIRONMENT) for name, value in from_environment(environ or {}).items()
+        }
+        chosen |= {name: (value, Source.FLAG) for name, value in (flags or {}).items() if value is not None}
+        return _settings(chosen)
+
+    def problems(self, site: Mapping[str, Any], lines: Mapping[KeyPath, int] | None = None) -> Iterator[str]:
+        """What of a site file this release refuses, in the order of the file where `lines` are given."""
+        found = [(path, text) for path, text in self._found(site, ())]
+        if lines is None:
+            yield from (text for _, text in found)
+            return
+        placed = [(line_of(dict(lines), path), text) for path, text in found]
+        yield from (f"line {line}: {text}" for line, text in sorted(placed, key=lambda entry: entry[0]))
+
+    def _found(self, table: Mapping[str, Any], above: KeyPath) -> Iterator[tuple[KeyPath, str]]:
+        for key, value in table.items():
+            path = (*above, key)
+            name = ".".join(map(str, path))
+            if name in self.settings and not isinstance(value, dict):
+                problem = self.settings[name].problem_with(value)
+                if problem:
+                    yield path, f"{name}: {problem}"
+            elif not self._is_group(path):
+                yield path, self._stranger(name)
+            elif isinstance(value, dict):
+                yield from self._found(value, path)
+            else:
+                yield path, f"{name}: expected a table, [{name}], got {shown(value)}"
+
+    def _is_group(self, path: KeyPath) -> bool:
+        """True for `watch`, `models` and `models.NAME`: a table that holds settings."""
+        return any(
+            each.path[: len(path)] == path and len(each.path) > len(path) for each in self.settings.values()
+        )
+
+    def _stranger(self, name: str) -> str:
+        """`'thread' is not a setting; did you mean 'threads'?`."""
+        if name.rpartition(".")[2] == THRESHOLD.name:
+            return f"{named(name)} is not a setting of this release: {self._thresholds()}"
+        homes = [known for known in self.settings if known.endswith(f".{name}")]
+        if homes:
+            return f"{named(name)} is not a setting; it is written {listed(homes, mark='')}"
+        near = nearest(name, self.settings)
+        return f"{named(name)} is not a setting" + (f"; did you mean {named(near)}?" if near else "")
+
+    def _thresholds(self) -> str:
+        known = [name for name in self.settings if name.rpartition(".")[2] == THRESHOLD.name]
+        return f"it has {listed(known, mark='')}" if known else "no model of it answers with a threshold"
+
+
+def leaves(table: Mapping[str, Any], above: str = "") -> Iterator[tuple[str, Any]]:
+    """Every value of nested tables, with its name: `watch.window_s`."""
+    for key, value in table.items():
+        if isinstance(value, dict):
+            yield from leaves(value, f"{above}{key}.")
+        else:
+            yield f"{above}{key}", value
+
+
+def refusal(where: str, problems: list[str]) -> BadSettings:
+    """All problems of one box's settings."""
+    count = "1 problem" if len(problems) == 1 else f"{len(problems)} problems"
+    return BadSettings(f"{where}: {count}", problems=problems, next_step=ADVICE)
+
+
+def from_environment(environ: Mapping[str, str]) -> dict[str, Value]:
+    """What SEALIFT_HOST and SEALIFT_PORT set; an empty variable is none. Raises: UsageError: no such port."""
+    found: dict[str, Value] = {}
+    host, port = environ.get("SEALIFT_HOST"), environ.get("SEALIFT_PORT")
+    if host:
+        found["host"] = host
+    if port:
+        if not (port.isascii() and port.isdigit() and int(port) < 65536):
+            raise UsageError(f"SEALIFT_PORT is {port!r}, expected a number from 0 to 65535")
+        found["port"] = int(port)
+    return found
+
+
+def _settings(chosen: Mapping[str, tuple[Value, Source]]) -> Settings:
+    # The types are those of the catalogue: every value went through its setting's `typed`.
+    values: dict[str, Any] = {name: value for name, (value, _) in chosen.items()}
+    return Settings(
+        values=values,
+        sources={name: source for name, (_, source) in chosen.items()},
+        host=values["host"],
+        port=values["port"],
+        threads=values["threads"],
+        device=values["device"],
+        drain_s=values["drain_s"],
+        slo=ServiceLevel(values["slo.latency_p99_ms"]),
+        limits=MemoryLimits(values["limits.max_memory_mb"]),
+        watch=Watch(
+            window_s=values["watch.window_s"],
+            requests=values["watch.requests"],
+            quiet_s=values["watch.quiet_s"],
+            canary_s=values["watch.canary_s"],
+        ),
+    )
