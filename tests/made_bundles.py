@@ -6,6 +6,7 @@ import hashlib
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from sealift.bundle.documents import LAYERS
 from sealift.bundle.write import Endorse
@@ -72,11 +73,12 @@ def make_bundle(
     seq: int = 1,
     files: Mapping[str, bytes] = FILES,
     product: str = "fraud",
+    target: Mapping[str, Any] = TARGET,
 ) -> Packed:
     """Pack `files` as a bundle at `folder/bundle-VERSION`, signed unless `signer` is None."""
     tree = write_tree(folder / f"tree-{version}-{seq}", files)
     roots = (signer.signed,) if signer else ()
-    parts = Parts(product, version, tree, TARGET, {"goldens": True}, {}, lambda created: b"{}")
+    parts = Parts(product, version, tree, target, {"goldens": True}, {}, lambda created: b"{}")
     return pack(
         parts,
         folder / f"bundle-{version}-{seq}",
@@ -157,6 +159,6 @@ def tree_hash(folder: Path, *, but_the_log: bool = False) -> str:
         hasher.update(str(path.relative_to(folder)).encode() + b"\0")
         if path.is_symlink():
             hasher.update(str(path.readlink()).encode())
-        elif path.is_file():
+        elif path.is_file() and path.name != "reserve":  # 64 MiB of nothing
             hasher.update(oct(path.stat().st_mode).encode() + path.read_bytes())
     return hasher.hexdigest()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import replace
 from pathlib import Path
 
@@ -17,6 +18,7 @@ from sealift.errors import UsageError
 from sealift.model.declaration import TensorInput, TensorOutput
 from sealift.model.onnx_graph import read_signature
 from sealift.model.service import ServedModel, Service
+from sealift.model.settings import Schema, Settings
 
 
 def save(folder: Path, nodes: list[NodeProto], weights: list[TensorProto] | None = None) -> Path:
@@ -128,5 +130,125 @@ def test_a_model_that_does_not_load_is_one_finding_among_the_others(tmp_path: Pa
     (tmp_path / "broken.onnx").write_bytes(b"junk")
     broken = replace(good.models[0], name="broken", path=tmp_path / "broken.onnx")
     report = check_service(replace(good, models=(broken, *good.models)), tmp_path / "goldens")
-    assert [finding.ok for finding in report.findings] == [False, True, True]
+    assert [finding.ok for finding in report.findings] == [False, True, True, True]
     assert "cannot load it" in report.problems[0]
+
+
+def test_a_release_for_a_gpu_is_recorded_on_the_processor_and_refused_where_there_is_none(
+    tmp_path: Path,
+) -> None:
+    cuda = service_of(linear(tmp_path / "m"))
+    cuda = replace(cuda, models=(replace(cuda.models[0], device=("cuda",)),))
+    recorded, notes = record(cuda, tmp_path / "goldens")
+    assert notes == ("golden inputs of m were recorded on cpu: this machine has no cuda",)
+    assert len(recorded.goldens) == 3
+    report = check_service(cuda, tmp_path / "goldens")
+    assert report.problems == (
+        'model m: device cuda: this onnxruntime offers cpu; next: declare device = ["cpu"], or pack with an '
+        "engine that offers the device",
+    )
+    assert not report.golden_checked
+
+
+def test_an_explicit_fall_back_to_the_processor_is_said(tmp_path: Path) -> None:
+    service = service_of(linear(tmp_path / "m"))
+    both = replace(service, models=(replace(service.models[0], device=("cuda:1", "cpu")),))
+    record(both, tmp_path / "goldens")
+    report = check_service(both, tmp_path / "goldens")
+    assert report.ok
+    assert (
+        report.findings[0].detail
+        == "loads, runs on cpu, because cuda:1, which comes first, cannot be used here"
+    )
+
+
+def test_an_opset_that_the_engine_does_not_know_is_named(tmp_path: Path) -> None:
+    service = service_of(linear(tmp_path / "m"))
+    record(service, tmp_path / "goldens")
+    proto = onnx.load(service.models[0].path)
+    proto.ir_version = 99
+    onnx.save(proto, service.models[0].path)
+    report = check_service(service, tmp_path / "goldens")
+    assert "Unsupported model IR version: 99" in report.problems[0]
+
+
+def test_a_latency_and_a_memory_that_are_promised_are_held(tmp_path: Path) -> None:
+    service = service_of(linear(tmp_path / "m"))
+    record(service, tmp_path / "goldens")
+    report = check_service(service, tmp_path / "goldens", settings(slo=1000, memory=5000))
+    assert report.ok
+    said = {finding.name: finding.detail for finding in report.findings}
+    assert re.fullmatch(r"p99 \d+\.\d\d ms of 100 runs, 1000 ms are permitted", said["latency of m"])
+    assert re.fullmatch(r"\d+ MB at the peak, 5000 MB are permitted", said["memory"])
+    assert report.latency_ms["m"] <= report.latency_p99_ms["m"]
+
+
+def test_a_latency_and_a_memory_above_what_is_promised_fail_with_both_figures(tmp_path: Path) -> None:
+    service = service_of(linear(tmp_path / "m"))
+    record(service, tmp_path / "goldens")
+    report = check_service(service, tmp_path / "goldens", settings(slo=0.001, memory=10))
+    assert report.golden_checked
+    latency, memory = report.problems
+    assert re.fullmatch(
+        r"latency of m: expected a p99 of at most 0\.001 ms \(slo\.latency_p99_ms\), found p99 \d+\.\d\d ms of 100 "
+        r"runs, then p99 \d+\.\d\d ms of 100 runs; give it more threads, .*",
+        latency,
+    )
+    assert re.fullmatch(
+        r"memory: expected at most 10 MB \(limits\.max_memory_mb\), found \d+ MB at the peak; .*", memory
+    )
+
+
+def test_damaged_or_missing_goldens_are_a_finding(tmp_path: Path) -> None:
+    service = service_of(linear(tmp_path / "m"))
+    assert "goldens/m.json: No such file" in check_service(service, tmp_path / "goldens").problems[0]
+    (tmp_path / "goldens").mkdir()
+    (tmp_path / "goldens" / "m.json").write_text("{}")
+    assert "goldens/m.json: damaged: " in check_service(service, tmp_path / "goldens").problems[0]
+
+
+def test_the_whole_pipeline_is_measured_handler_included(tmp_path: Path) -> None:
+    service = with_handler(
+        service_of(linear(tmp_path / "m")),
+        tmp_path,
+        "import time\ndef preprocess(body):\n    time.sleep(0.01)\n    return [1, 2, 3, 4]\n",
+    )
+    record(service, tmp_path / "goldens", given(tmp_path))
+    report = check_service(service, tmp_path / "goldens", settings(slo=5))
+    assert report.latency_p99_ms["m"] > 10
+    assert "found p99 1" in report.problems[0]
+
+
+def test_a_given_input_that_the_handler_cannot_answer_is_refused_when_it_is_packed(tmp_path: Path) -> None:
+    service = with_handler(
+        service_of(linear(tmp_path / "m")), tmp_path, "def postprocess(y):\n    raise KeyError('label')\n"
+    )
+    payloads = given(tmp_path, '{"inputs": {"x": [1, 2, 3, 4]}}')
+    with pytest.raises(UsageError) as caught:
+        record(service, tmp_path / "goldens", payloads)
+    assert "KeyError: 'label'" in caught.value.problems[0]
+
+
+def test_made_up_tensors_that_mean_nothing_to_a_handler_measure_the_run_alone(tmp_path: Path) -> None:
+    service = with_handler(
+        service_of(linear(tmp_path / "m")), tmp_path, "def postprocess(y):\n    raise KeyError('label')\n"
+    )
+    record(service, tmp_path / "goldens")
+    report = check_service(service, tmp_path / "goldens")
+    assert report.ok
+    assert report.latency_p99_ms["m"] > 0
+
+
+def settings(slo: float = 1000, memory: float = 5000) -> Settings:
+    return Schema().resolve({"slo": {"latency_p99_ms": slo}, "limits": {"max_memory_mb": memory}})
+
+
+def with_handler(service: Service, folder: Path, code: str) -> Service:
+    (folder / "handler.py").write_text(code)
+    return replace(service, models=(replace(service.models[0], handler=folder / "handler.py"),))
+
+
+def given(folder: Path, text: str = "{}") -> Path:
+    (folder / "given").mkdir()
+    (folder / "given" / "a.json").write_text(text)
+    return folder / "given"

@@ -16,7 +16,7 @@ class Terminal(io.StringIO):
 
 def test_a_long_command_is_folded_so_that_it_can_be_pasted() -> None:
     out = io.StringIO()
-    Screen(out).command(["sealift", "predict", *(f"photo number {n}.png" for n in range(8))])
+    Screen(out).command(["sealift", "predict", *(f"photo number {n}.png" for n in range(40))])
     lines = out.getvalue().splitlines()
     assert lines[0].startswith("$ sealift predict 'photo number 0.png'")
     assert all(line.endswith(" \\") for line in lines[:-1])

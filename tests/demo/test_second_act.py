@@ -50,7 +50,7 @@ def test_what_the_client_saw_is_told_in_tables(played: Played) -> None:
     story = spaced(story)
     assert "answered by photos failed median, ms slowest, ms 1.0.0 100 0 0 0 1.1.0 200 0 0 0" in story
     assert "300 photos, none sent twice" in story
-    assert "longest time between two answers was 61 ms" in story
+    assert "longest time between two answers 61 ms" in story
     assert "how sure of its photos 1.0.0 1.1.0 chelsea.png 40.0% 60.0%" in story
     assert "install fell back exit code 61" in story
     assert "bundle 1.1.0, delta from 1.0.0 1 0.5 5.0%" in story

@@ -142,7 +142,7 @@ def orphans(prefix: Prefix) -> list[str]:
     ]
     folder = prefix.releases("fraud")
     stray += [path for path in (folder.iterdir() if folder.is_dir() else ()) if path not in trees]
-    stray += [path for path in prefix.root.rglob(".*.new")]
+    stray += list(prefix.root.rglob(".*.new"))
     return sorted(os.fspath(path.relative_to(prefix.root)) for path in stray)
 
 

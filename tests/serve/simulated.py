@@ -65,9 +65,10 @@ def terminate(*_):
 signal.signal(signal.SIGTERM, terminate)
 while behaviour().get("loads"):
     time.sleep(0.01)
+code = behaviour().get("crashes")
 tell({"ready": True, "pid": os.getpid()})
-if "crashes" in behaviour():
-    os._exit(behaviour()["crashes"])
+if code is not None:
+    os._exit(code)
 threading.Thread(target=orders, daemon=True).start()
 threading.Thread(target=beats, daemon=True).start()
 while True:

@@ -3,19 +3,23 @@
 from __future__ import annotations
 
 import http.client
+import json
 import os
 import signal
 import socket
 import subprocess
 import sys
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 from tests.serve.nets import colours, fraud, service
 from tests.serve.running import Client, Serving
 
+from sealift.meter.beat import Beat
+from sealift.serve import control
 from sealift.serve.http.message import Reply
 from sealift.serve.http.server import HttpServer
 from sealift.serve.threads import Ticket
@@ -23,6 +27,7 @@ from sealift.serve.worker import WorkerOptions
 
 SCRIPT = """
 import logging, socket, sys
+import numpy as np
 from pathlib import Path
 from sealift.model.declaration import TensorInput, TensorOutput
 from sealift.model.service import ServedModel, Service
@@ -36,41 +41,81 @@ signature = Signature(
     outputs=(TensorSpec(name="score", datatype="FP32", shape=("batch", 1)),), batch_axis="batch",
 )
 model = ServedModel("fraud", Path(sys.argv[2]), signature, TensorInput(), TensorOutput())
-listener = socket.socket(fileno=int(sys.argv[1]))
+listener, channel = (socket.socket(fileno=int(fd)) for fd in sys.argv[1].split(","))
+
+class Golden:
+    def run(self, sessions):
+        score = sessions["fraud"].run({"x": np.zeros((1, 3), np.float32)})["score"]
+        return "" if score.shape == (1, 1) else f"shape {score.shape}"
+
 sys.exit(run_worker(
-    Service("fraud", "1.0", (model,)), listener, WorkerOptions(drain_s=5, grace_s=0.2),
-    render_metrics=render, on_ready=lambda: print("ready", flush=True),
+    Service("fraud", "1.0", (model,)), listener, WorkerOptions(drain_s=5, grace_s=0.2, beat_s=0.02),
+    render_metrics=render, channel=channel, canary=Golden(),
 ))
 """
 
 
 class Process:
-    """A worker process on a socket that the test owns."""
+    """A worker process on a socket that the test owns; the test is its supervisor."""
 
     def __init__(self, model: Path, listener: socket.socket) -> None:
-        self.process = subprocess.Popen(
-            [sys.executable, "-c", SCRIPT, str(listener.fileno()), str(model)],
-            pass_fds=[listener.fileno()],
-            stdout=subprocess.PIPE,
-            stderr=subprocess.PIPE,
-            text=True,
-            env={**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)},
-        )
+        self.channel, theirs = socket.socketpair()
+        self.channel.settimeout(20)
+        fds = [listener.fileno(), theirs.fileno()]
+        with theirs:
+            self.process = subprocess.Popen(
+                [sys.executable, "-c", SCRIPT, ",".join(map(str, fds)), str(model)],
+                pass_fds=fds,
+                stderr=subprocess.PIPE,
+                text=True,
+                env={**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)},
+            )
+        self._heard = self.channel.makefile("rb")
+
+    def hear(self) -> dict[str, Any]:
+        """The next thing it says; empty once it has closed its end."""
+        return control.decode(self._heard.readline()) or {}
+
+    def tell(self, **order: float) -> None:
+        self.channel.sendall(control.encode(order))
 
     def wait_ready(self) -> None:
-        assert self.process.stdout is not None
-        assert self.process.stdout.readline() == "ready\n", self.process.communicate()
+        ready = self.hear()
+        assert ready.get("ready") is True, self.process.communicate()
+        assert ready["pid"] == self.process.pid
+
+    def wait_beat(self, is_it: Callable[[Beat], bool]) -> Beat:
+        """The first beat for which that is true."""
+        while message := self.hear():
+            beat = Beat.decode(message["beat"])
+            if is_it(beat):
+                return beat
+        raise EOFError(self.process.communicate())
+
+    def close(self) -> None:
+        """What the kernel does when the supervisor dies."""
+        self._heard.close()
+        self.channel.close()
+
+    def wait(self) -> tuple[int, str]:
+        _, errors = self.process.communicate(timeout=20)
+        self.close()
+        return self.process.returncode, errors
 
     def end(self, number: int) -> tuple[int, str]:
         self.process.send_signal(number)
-        _, errors = self.process.communicate(timeout=20)
-        return self.process.returncode, errors
+        return self.wait()
 
 
 @pytest.fixture
 def listener() -> Iterator[socket.socket]:
     with socket.create_server(("127.0.0.1", 0)) as listener:
         yield listener
+
+
+def predicting(document: object) -> bytes:
+    body = json.dumps(document).encode()
+    return b"POST /predict HTTP/1.1\r\nHost: box\r\nContent-Length: %d\r\n\r\n%b" % (len(body), body)
 
 
 def health(listener: socket.socket) -> int:
@@ -127,14 +172,78 @@ def test_the_next_worker_takes_over_the_same_socket_without_a_lost_connection(
 
 
 @pytest.mark.slow
+def test_a_worker_beats_and_a_canary_runs_as_often_as_it_is_told(
+    listener: socket.socket, tmp_path: Path
+) -> None:
+    worker = Process(fraud(tmp_path).path, listener)
+    worker.wait_ready()
+    with Client(listener.getsockname()) as client:
+        assert client.send(predicting({"inputs": {"x": [1, 2, 3]}})).answer().status == 200
+        assert client.send(predicting({"inputs": {"x": [1, 2]}})).answer().status == 400
+        assert client.send(b"GET /healthz HTTP/1.1\r\nHost: box\r\n\r\n").answer().status == 200
+    beat = worker.wait_beat(lambda beat: beat.requests == 2)
+    assert (beat.client_errors, beat.errors, sum(beat.latency), beat.canaries) == (1, 0, 1, 0)
+    assert beat.resident_bytes > 10e6
+    worker.tell(canary_s=0.01)
+    beat = worker.wait_beat(lambda beat: beat.canaries > 2)
+    assert (beat.canary_failures, beat.canary_problem, beat.requests) == (0, "", 2)
+    assert worker.end(signal.SIGTERM)[0] == 0
+
+
+@pytest.mark.slow
+def test_a_retiring_worker_keeps_idle_connections_and_answers_on_them(
+    listener: socket.socket, tmp_path: Path
+) -> None:
+    """A client that never retries must not meet a reset: its next request ends the connection politely."""
+    model = fraud(tmp_path).path
+    old, new = Process(model, listener), Process(model, listener)
+    old.wait_ready()
+    request = b"GET /healthz HTTP/1.1\r\nHost: box\r\n\r\n"
+    clients = [Client(listener.getsockname()) for _ in range(8)]
+    assert [client.send(request).answer().status for client in clients] == [200] * 8
+    new.wait_ready()
+    old.tell(retire=30.0)
+    while "close" not in clients[0].send(request).answer().headers.get("connection", ""):
+        pass
+    answers = [client.send(request).answer() for client in clients[1:]]
+    assert [(answer.status, answer.headers["connection"]) for answer in answers] == [(200, "close")] * 7
+    assert old.wait()[0] == 0
+    for client in clients:
+        client.socket.close()
+    assert new.end(signal.SIGTERM)[0] == 0
+
+
+@pytest.mark.slow
+def test_a_service_that_stops_hurries_a_worker_that_retires(listener: socket.socket, tmp_path: Path) -> None:
+    worker = Process(fraud(tmp_path).path, listener)
+    worker.wait_ready()
+    with Client(listener.getsockname()) as client:
+        assert client.send(b"GET / HTTP/1.1\r\nHost: box\r\n\r\n").answer().status == 200
+        worker.tell(retire=600.0)
+        assert worker.end(signal.SIGTERM)[0] == 0
+        assert client.is_closed()
+
+
+@pytest.mark.slow
+def test_a_worker_ends_with_its_supervisor(listener: socket.socket, tmp_path: Path) -> None:
+    worker = Process(fraud(tmp_path).path, listener)
+    worker.wait_ready()
+    worker.close()
+    code, errors = worker.wait()
+    assert code == 0
+    assert "the supervisor is gone" in errors
+
+
+@pytest.mark.slow
 def test_a_model_that_cannot_be_loaded_ends_the_worker_before_it_is_ready(
     listener: socket.socket, tmp_path: Path
 ) -> None:
     bad = tmp_path / "bad.onnx"
     bad.write_bytes(b"not a model")
     worker = Process(bad, listener)
-    output, errors = worker.process.communicate(timeout=20)
-    assert (worker.process.returncode, output) == (1, "")
+    assert worker.hear() == {}
+    code, errors = worker.wait()
+    assert code == 1
     assert "bad.onnx" in errors
 
 

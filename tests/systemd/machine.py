@@ -80,7 +80,7 @@ class Machine:
     """One machine; `boot()`, `run()`, `cut_power()`, `boot()` again, `end()`.
 
     Args:
-        folder: empty, or with the `disk.img` of another machine that was ended cleanly.
+        folder: empty, or with a copy of the `disk.img` of another machine that was shut down.
         shared: path inside -> folder here, read-only.
     """
 
@@ -173,14 +173,16 @@ class Machine:
             raise
         return connection
 
-    def ask(self, port: int, path: str, body: object = None, timeout_s: float = 60) -> tuple[int, Any]:
-        """GET, or POST a JSON body: the status and the decoded answer."""
+    def ask(
+        self, port: int, path: str, body: object = None, timeout_s: float = 60
+    ) -> tuple[int, http.client.HTTPMessage, Any]:
+        """GET, or POST a JSON body: status, headers and the decoded answer."""
         client = http.client.HTTPConnection("machine")
         with contextlib.closing(self.connect(port, timeout_s)) as client.sock:
             data = None if body is None else json.dumps(body)
             client.request("GET" if body is None else "POST", path, data, {"Connection": "close"})
             answer = client.getresponse()
-            return answer.status, json.loads(answer.read())
+            return answer.status, answer.headers, json.loads(answer.read())
 
     def _socket_inside(self) -> socket.socket:
         """A socket belongs to the namespace of the thread that made it; that thread ends at once."""
@@ -203,15 +205,18 @@ class Machine:
             os.close(folder)
         self._kill()
 
-    def end(self, *, keep_disk: bool = False) -> None:
-        """Stop it and everything inside; `keep_disk`: shut down in order, so that the image can be copied."""
-        if keep_disk and self._nspawn is not None:
-            self.run("systemctl", "poweroff")
-            self._nspawn.wait(BOOT_S)
+    def shut_down(self) -> None:
+        """Power off in order; the image can be copied then."""
+        assert self._nspawn is not None
+        self.run("systemctl", "poweroff")
+        self._nspawn.wait(BOOT_S)
+        self._kill()
+
+    def end(self) -> None:
+        """Stop it and everything inside, and give its disk back."""
         self._kill()
         self._console.close()
-        if not keep_disk:
-            self.disk.unlink(missing_ok=True)
+        self.disk.unlink(missing_ok=True)
 
     def _kill(self) -> None:
         nspawn, leader = self._nspawn, self._leader

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from itertools import pairwise
+from typing import Any
 
 import pytest
 from tests.systemd.machine import Machine, Said, until
@@ -25,6 +26,11 @@ def host(box: Machine, call: str, *, ok: bool = True) -> Said:
     """Call something of `sealift.host.systemd` inside."""
     code = f"from sealift.host.systemd import apply, describe, forget\nprint({call})"
     return box.run("env", "PYTHONPATH=/tool/src", "/usr/bin/python3.11", "-c", code, ok=ok)
+
+
+def ask(box: Machine, port: int, path: str = "/") -> tuple[int, Any]:
+    status, _, answer = box.ask(port, path)
+    return status, answer
 
 
 def of(box: Machine, unit: str, key: str) -> str:
@@ -48,7 +54,7 @@ def test_systemd_finds_nothing_to_say_about_the_units(box: Machine) -> None:
 
 def test_the_service_starts_and_tells_systemd_and_a_second_apply_leaves_it_alone(box: Machine) -> None:
     assert "started=True" in host(box, "apply('fraud', '127.0.0.1', 8000)").out
-    status, answer = box.ask(8000, "/")
+    status, answer = ask(box, 8000)
     assert status == 200
     assert of(box, "sealift@fraud.service", "StatusText") == "the stand-in serves"
     assert of(box, "sealift@fraud.service", "MainPID") == str(answer["supervisor"])
@@ -56,16 +62,16 @@ def test_the_service_starts_and_tells_systemd_and_a_second_apply_leaves_it_alone
         host(box, "apply('fraud', '127.0.0.1', 8000)").out
         == "Applied(changed=(), started=False, advice='')\n"
     )
-    assert box.ask(8000, "/")[1] == answer
+    assert ask(box, 8000)[1] == answer
     assert box.run("id", "-u", "sealift").out.strip() != "0"
 
 
 def test_the_service_comes_back_after_a_power_cut(box: Machine) -> None:
+    box.run("sync", "-f", "/opt/sealift")  # the stand-in; what apply and systemd write is apply's to sync
     host(box, "apply('fraud', '127.0.0.1', 8000)")
-    box.run("sync", "-f", "/opt/sealift")  # the stand-in; apply syncs what it writes by itself
     box.cut_power()
     box.boot()
-    assert box.ask(8000, "/")[0] == 200
+    assert ask(box, 8000)[0] == 200
 
 
 def test_no_start_leaves_it_off_also_after_a_boot(box: Machine) -> None:
@@ -78,28 +84,28 @@ def test_no_start_leaves_it_off_also_after_a_boot(box: Machine) -> None:
     with pytest.raises(ConnectionRefusedError):
         box.connect(8000)
     box.run("systemctl", "enable", "--now", "sealift@fraud.service")  # the socket comes along
-    assert box.ask(8000, "/")[0] == 200
+    assert ask(box, 8000)[0] == 200
 
 
 def test_connections_wait_at_the_socket_while_a_killed_supervisor_comes_back(box: Machine) -> None:
     host(box, "apply('fraud', '127.0.0.1', 8000)")
-    before = box.ask(8000, "/")[1]
+    before = ask(box, 8000)[1]
     box.run("systemctl", "kill", "--kill-who=main", "--signal=KILL", "sealift@fraud.service")
     until(lambda: of(box, "sealift@fraud.service", "ActiveState") != "active", 10, "systemd noticed")
     with ThreadPoolExecutor(16) as clients:
-        answers = list(clients.map(lambda _: box.ask(8000, "/"), range(16)))
+        answers = list(clients.map(lambda _: ask(box, 8000), range(16)))
     assert {status for status, _ in answers} == {200}
     assert before["supervisor"] not in {answer["supervisor"] for _, answer in answers}
 
 
 def test_a_hung_supervisor_is_replaced_without_a_failed_request(box: Machine) -> None:
     host(box, "apply('fraud', '127.0.0.1', 8000)")
-    hung = box.ask(8000, "/")[1]["supervisor"]
+    hung = ask(box, 8000)[1]["supervisor"]
     box.run("systemctl", "kill", "--kill-who=main", "--signal=STOP", "sealift@fraud.service")
 
     def answered_by_another() -> bool:
         """Half a second in the worker each time: one is in flight whenever the watchdog strikes."""
-        status, answer = box.ask(8000, "/slow")
+        status, answer = ask(box, 8000, "/slow")
         assert status == 200
         return bool(answer["supervisor"] not in (hung, 1))  # 1: its worker, orphaned, ends what it has
 
@@ -112,7 +118,7 @@ def test_a_service_that_cannot_start_is_tried_for_ever_and_keeps_its_address(box
     refused = host(box, "apply('fraud', '127.0.0.1', 8000)", ok=False)
     assert "HostError: sealift@fraud.service did not start" in refused.err
     with ThreadPoolExecutor(1) as clients:
-        waiting = clients.submit(box.ask, 8000, "/")
+        waiting = clients.submit(ask, box, 8000)
         until(lambda: int(of(box, "sealift@fraud.service", "NRestarts")) >= 2, 30, "it was tried again")
         assert of(box, "sealift@fraud.socket", "ActiveState") == "active"
         box.run("mv", "/opt/sealift/bin/away", "/opt/sealift/bin/sealift")
@@ -131,16 +137,16 @@ def test_two_services_share_the_run_folder_and_nothing_else(box: Machine) -> Non
     box.run("touch", "/run/sealift/fraud.sock")
     box.run("systemctl", "stop", "sealift@cats.socket", "sealift@cats.service")
     assert box.run("ls", "/run/sealift").out == "fraud.sock\n"
-    assert box.ask(8000, "/")[0] == 200
+    assert ask(box, 8000)[0] == 200
 
 
 def test_restarting_the_socket_moves_a_running_service_to_its_new_address(box: Machine) -> None:
     host(box, "apply('fraud', '127.0.0.1', 8000)")
     moved = host(box, "apply('fraud', '0.0.0.0', 9000)").out
     assert "advice='systemctl restart sealift@fraud.socket'" in moved
-    assert box.ask(8000, "/")[0] == 200
+    assert ask(box, 8000)[0] == 200
     box.run("systemctl", "restart", "sealift@fraud.socket")
-    assert box.ask(9000, "/")[0] == 200
+    assert ask(box, 9000)[0] == 200
     with pytest.raises(ConnectionRefusedError):
         box.connect(8000)
 

@@ -11,23 +11,20 @@ from pathlib import Path
 
 import pytest
 from tests.cli.test_keys import Desk
+from tests.install.scene import FakeBox
 from tests.made_bundles import make_bundle, tree_hash
 
 from sealift.cli.main import run
 from sealift.cli.opening import open_for_install
 from sealift.errors import TrustError
-from sealift.events import Silent
-from sealift.install.install import Box, install
 from sealift.install.trust import pin, pinned_root
 from sealift.ledger.verify import records
 from sealift.seal import keyring
 from sealift.store.lock import exclusive
 from sealift.store.prefix import private
 from sealift.store.releases import active_release
-from sealift.target.interpreter import Interpreter
 
 Captured = pytest.CaptureFixture[str]
-INTERPRETER = Interpreter(Path("/usr/bin/python3"), "3.11.2", "cpython", "x86_64", "2.36", Path("/usr"))
 
 
 class Bank:
@@ -60,9 +57,8 @@ class Bank:
     def install(self, bundle: Path, trust: Path | None = None) -> None:
         """As `sealift install`, with a check that passes. Raises: TrustError."""
         verified, offered = open_for_install(bundle, trust, self.prefix)
-        box = Box(self.prefix, INTERPRETER, (), lambda _: {}, lambda _: False, lambda _: None, lambda: 1e9)
+        FakeBox(self.prefix).install(verified)
         with exclusive(self.prefix, "install"):
-            install(verified, box, Silent())
             pin(self.prefix, offered, verified.bundle.roots)
 
     def refuses(self, bundle: Path, code: int) -> str:

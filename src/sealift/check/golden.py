@@ -47,6 +47,10 @@ class Golden(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
     inputs: tuple[GoldenTensor, ...] = ()
     outputs: tuple[GoldenOutput, ...] = ()
 
+    def tensors(self) -> dict[str, NDArray[Any]]:
+        """The recorded inputs, by name; of a payload none."""
+        return {tensor.name: tensor.array() for tensor in self.inputs}
+
 
 class GoldenSet(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """The goldens of one model; without any, `reason` says why the release is not golden-checked.

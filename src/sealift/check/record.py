@@ -56,7 +56,13 @@ def record_service(service: Service, payloads: Path | None, destination: Path) -
     notes: list[str] = []
     destination.mkdir(parents=True, exist_ok=True)
     for model in service.models:
-        recorded = _record_model(model, _payloads_of(model, payloads, len(service.models)), destination)
+        sessions = _sessions(model)
+        if sessions.one.device not in model.device:
+            wanted = ", ".join(model.device)
+            notes.append(f"golden inputs of {model.name} were recorded on cpu: this machine has no {wanted}")
+        recorded = _record_model(
+            model, _payloads_of(model, payloads, len(service.models)), sessions, destination
+        )
         (destination / f"{model.name}.json").write_bytes(encode_set(recorded))
         if not recorded.goldens:
             notes.append(f"model {model.name} is not golden-checked: {recorded.reason}")
@@ -74,15 +80,22 @@ def _payloads_of(model: ServedModel, payloads: Path | None, models: int) -> tupl
     return tuple(sorted(path for path in folder.iterdir() if path.is_file() and path.name[0] != "."))
 
 
-def _record_model(model: ServedModel, payloads: Sequence[Path], destination: Path) -> GoldenSet:
-    sessions = _Sessions(_load(model, 1), tuple(_load(model, threads) for threads in THREADS))
+def _record_model(
+    model: ServedModel, payloads: Sequence[Path], sessions: _Sessions, destination: Path
+) -> GoldenSet:
     if payloads:
         return _from_payloads(model, payloads, sessions, destination)
     return _from_signature(model, sessions)
 
 
+def _sessions(model: ServedModel) -> _Sessions:
+    return _Sessions(_load(model, 1), tuple(_load(model, threads) for threads in THREADS))
+
+
 def _load(model: ServedModel, threads: int) -> Session:
-    return engine_for(model.path).load(model.path, EngineOptions(threads=threads, device=model.device))
+    """On the model's own device, else on the processor: who packs for a box with a GPU need not have one."""
+    devices = tuple(dict.fromkeys((*model.device, "cpu")))
+    return engine_for(model.path).load(model.path, EngineOptions(threads=threads, device=devices))
 
 
 def _from_payloads(
@@ -111,8 +124,9 @@ def _from_payloads(
 def _from_payload(
     model: ServedModel, pipeline: Pipeline, path: Path, sessions: _Sessions
 ) -> tuple[Golden, str]:
-    inputs = pipeline.prepare(read_payload(path)).inputs
-    outputs, batch_reason = _outputs(model, inputs, sessions)
+    prepared = pipeline.prepare(read_payload(path))
+    pipeline.answer(sessions.one.run(prepared.inputs), prepared)
+    outputs, batch_reason = _outputs(model, prepared.inputs, sessions)
     return Golden(name=path.name, payload=f"{model.name}/{path.name}", outputs=outputs), batch_reason
 
 

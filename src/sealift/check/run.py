@@ -88,13 +88,19 @@ def _findings(loaded: _Loaded, settings: Settings, latencies: dict[str, Latency]
         return
     latencies[name] = measure(_answering(loaded))
     median_ms = latencies[name].median_ms
-    yield Finding(f"golden inputs of {name}", True, f"{len(recorded.goldens)} as recorded, {median_ms:.2f} ms each")
+    yield Finding(
+        f"golden inputs of {name}", True, f"{len(recorded.goldens)} as recorded, {median_ms:.2f} ms each"
+    )
     yield _latency(loaded, latencies, settings.slo.latency_p99_ms)
 
 
 def _device(loaded: _Loaded) -> str:
     found, wanted = loaded.session.device, loaded.model.device
-    return found if found == wanted[0] else f"{found}, because {wanted[0]}, which comes first, cannot be used here"
+    return (
+        found
+        if found == wanted[0]
+        else f"{found}, because {wanted[0]}, which comes first, cannot be used here"
+    )
 
 
 def _compare(loaded: _Loaded) -> list[str]:
@@ -112,7 +118,7 @@ def golden_inputs(golden: Golden, pipeline: Pipeline, folder: Path) -> Arrays:
     """The tensors of a golden input: through pre-processing when it is a payload, else as recorded."""
     if golden.payload is not None:
         return pipeline.prepare(read_payload(folder / golden.payload)).inputs
-    return {tensor.name: tensor.array() for tensor in golden.inputs}
+    return golden.tensors()
 
 
 def _answering(loaded: _Loaded) -> Callable[[int], object]:
@@ -150,12 +156,14 @@ def _latency(loaded: _Loaded, latencies: dict[str, Latency], permitted_ms: float
     second = measure(_answering(loaded))
     latencies[name] = min(first, second, key=lambda latency: latency.tail_ms)
     if second.tail_ms <= permitted_ms:
-        return Finding(title, True, f"{second.words}, {permitted_ms:g} ms are permitted (before: {first.words})")
+        return Finding(
+            title, True, f"{second.words}, {permitted_ms:g} ms are permitted (before: {first.words})"
+        )
     return Finding(
         title,
         False,
-        f"expected a p99 of at most {permitted_ms:g} ms (slo.latency_p99_ms), found {first.words}, then {second.words}; "
-        "give it more threads, free the processor, or permit more with sealift config set",
+        f"expected a p99 of at most {permitted_ms:g} ms (slo.latency_p99_ms), found {first.words}, "
+        f"then {second.words}; give it more threads, free the processor, or permit more with sealift config set",
     )
 
 

@@ -9,7 +9,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any, Final
 
-from sealift.bundle.read import VerifiedBundle
+from sealift.bundle.read import VerifiedBundle, read_object
 from sealift.check.launch import Bounds as CheckBounds
 from sealift.check.launch import check_release, require_ok
 from sealift.errors import NotServing, SealiftError
@@ -133,6 +133,8 @@ def _require_settings(prefix: Prefix, bundle: VerifiedBundle) -> None:
     store = store_of(prefix)
 
     def read(sha256: str) -> bytes | None:
+        if sha256 in bundle.bundle.objects:
+            return read_object(bundle.bundle, sha256, store.base)
         path = store.base(sha256)
         return path.read_bytes() if path is not None else None
 

@@ -34,6 +34,7 @@ GROUPS: Final[dict[str, dict[str, str]]] = {
         "rollback": "go back to the release before, in a second",
         "remove": "give up an installed release",
         "status": "what is installed and how it serves",
+        "config": "show, set and compare this box's settings",
     },
     "Keep": {
         "keys": "make, show, rotate and revoke signing keys",

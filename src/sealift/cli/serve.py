@@ -13,16 +13,16 @@ from collections.abc import Callable
 from functools import partial
 from pathlib import Path
 
+from sealift.cli.care import ReleaseCare
 from sealift.cli.options import add_common, add_prefix, prefix_of
 from sealift.errors import UsageError
-from sealift.meter.beat import Beat
 from sealift.model.settings import Schema, Settings, schema_of, settings_of
 from sealift.serve.care import Care, Unattended, WorkerLaunch
 from sealift.serve.notify import inherited_listener
 from sealift.serve.supervisor import Supervisor, SupervisorOptions, bind
 from sealift.serve.watching import Watcher
 from sealift.store.prefix import Prefix, choose_service, system
-from sealift.store.releases import InstalledRelease, activate, active_release, release_at
+from sealift.store.releases import InstalledRelease, active_release
 from sealift.store.site import read_site
 
 DEFAULT_HOST, DEFAULT_PORT = "127.0.0.1", 8000
@@ -86,26 +86,7 @@ def _is_project(target: str, prefix: Prefix) -> bool:
 
 def _care(prefix: Prefix, name: str, launch: Callable[[InstalledRelease], WorkerLaunch]) -> Care:
     """Who decides what is served, and writes it down."""
-    return _Follow(prefix, name, launch)
-
-
-class _Follow(Unattended):
-    """Serves what `current` points to; nothing is watched."""
-
-    def __init__(self, prefix: Prefix, name: str, launch: Callable[[InstalledRelease], WorkerLaunch]) -> None:
-        super().__init__(lambda: launch(active_release(prefix, name)))
-        self._release = partial(release_at, prefix, name)
-        self._prefix = prefix
-        self._launch = launch
-
-    def launch(self, tree: str) -> WorkerLaunch:
-        return self._launch(self._release(tree))
-
-    def begin(self, tree: str, *, back: bool) -> None:
-        pass
-
-    def turned(self, tree: str, before: Beat | None) -> None:
-        activate(self._prefix, self._release(tree))
+    return ReleaseCare(prefix, name, launch)
 
 
 def _launch(site: Path, drain_s: float, release: InstalledRelease) -> WorkerLaunch:

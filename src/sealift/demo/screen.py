@@ -34,7 +34,7 @@ class Screen:
 
     def command(self, argv: Sequence[str], *, background: bool = False) -> None:
         """The command as it would be typed, folded with backslashes where it is long."""
-        lines = _fold([*map(shlex.quote, argv), *(["&"] if background else [])], WIDTH - 4)
+        lines = _fold([*map(shlex.quote, argv), *(["&"] if background else [])], WIDTH - 6)
         for number, line in enumerate(lines):
             self._write(self._paint(f"{'$ ' if number == 0 else '    '}{line}", "32"))
 

@@ -77,7 +77,7 @@ def survive(stage: Stage, box: Box, photos: Sequence[Path]) -> None:
 
 def return_and_back(stage: Stage, box: Box, photos: Sequence[Path]) -> None:
     """The operator's own way back to the first release, and forth again."""
-    stage.screen.step("8. Back to the first release because somebody wants it, and forth again")
+    stage.screen.step("8. Somebody wants the first release back, and then the second one again")
     witness = Witness(stage, box, photos)
     stage.sealift("rollback", ["rollback", PROJECT_NAME, *PREFIX], box.gap)
     stage.sealift("and forth again", ["activate", PROJECT_NAME, MONTHLY_VERSION, *PREFIX], box.gap)

@@ -83,7 +83,7 @@ class Stage:
             self.fail(done)
         self.screen.echo(done.output)
         if done.code != 0:
-            self.screen.echo(done.errors)
+            self.screen.echo(_message(done.errors))
             self.screen.note(f"exit code {done.code}")
         return done
 
@@ -127,6 +127,12 @@ class Stage:
 def exit_code(done: Completed) -> int:
     """As a shell shows it: 128 and the signal's number for a command that a signal ended."""
     return done.code if done.code >= 0 else 128 - done.code
+
+
+def _message(errors: str) -> str:
+    """Without the progress lines before it."""
+    place = errors.find("sealift ")
+    return errors[max(place, 0) :]
 
 
 def megabytes(size: int) -> str:

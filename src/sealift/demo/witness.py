@@ -68,9 +68,11 @@ def tell(stage: Stage, report: Report) -> None:
         for name, answers in report.releases.items()
     ]
     stage.screen.table([("answered by", "photos", "failed", "median, ms", "slowest, ms"), *rows])
+    whole = f"all but {report.contradictions} answers" if report.contradictions else "every answer"
     stage.screen.note(
-        f"{report.sent:,} photos, none sent twice; the server asked {report.moved} times to go on over a new "
-        f"connection; the longest time between two answers was {report.silence_ms:.0f} ms"
+        f"{report.sent:,} photos, none sent twice; {whole} came from the release in its header; the server "
+        f"asked {report.moved} times to go on over a new connection; longest time between two answers "
+        f"{report.silence_ms:.0f} ms"
     )
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import errno
 import hashlib
 import os
 import stat
@@ -13,9 +14,12 @@ from enum import Enum, auto
 from pathlib import Path
 from typing import Final
 
-from sealift.errors import BrokenLedger, StoreError
+from sealift.errors import BrokenLedger, NoSpace, StoreError
 from sealift.ledger.record import FIRST, MAX_LINE_BYTES, Event, Facts, Record, cleaned, decode_line, text_of
-from sealift.store.files import sync_folder
+from sealift.store.files import MAKE_ROOM, sync_folder
+from sealift.store.steps import Step, reached
+
+LOG_NAME: Final = "ledger.jsonl"
 
 _FIRST_LOOK: Final = 64 * 1024
 _LONGEST_LOOK: Final = 64 * MAX_LINE_BYTES
@@ -90,7 +94,7 @@ def require_writable(path: Path) -> None:
                 _read_end(handle, path)
         system = os.statvfs(folder)
         if system.f_bavail * system.f_frsize < MAX_LINE_BYTES:
-            raise OSError(28, "less than 1 MiB is free")
+            raise OSError(errno.ENOSPC, "less than 1 MiB is free")
 
 
 def _record(end: _End, event: Event, facts: Facts, who: str, now: float) -> Record:
@@ -114,6 +118,7 @@ def _write(handle: int, end: _End, record: Record, policy: Fsync) -> _End:
     except OSError:
         os.ftruncate(handle, end.size)
         raise
+    reached(Step.LINE_DURABLE, Path(LOG_NAME))
     return _End(record, end.size + len(line), b"")
 
 
@@ -227,6 +232,11 @@ def _writing(path: Path) -> Iterator[None]:
             next_step="run it as the log's owner (sudo)",
         ) from error
     except OSError as error:
+        if error.errno in (errno.ENOSPC, errno.EDQUOT):
+            raise NoSpace(
+                f"the disk is full: the log {path} cannot be written, and what cannot be recorded is not done",
+                next_step=MAKE_ROOM,
+            ) from error
         raise StoreError(
             f"the log {path} cannot be written: {error.strerror}",
             next_step="make room or make it writable; what cannot be recorded is not done",

@@ -5,7 +5,7 @@ Order of precedence: flag, environment, site file, release, sealift's own defaul
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from enum import Enum
 from typing import Any, Final, cast
@@ -145,7 +145,7 @@ class Schema:
         for key, value in table.items():
             path = (*above, key)
             name = ".".join(map(str, path))
-            if name in self.settings and not isinstance(value, dict):
+            if name in self.settings:
                 problem = self.settings[name].problem_with(value)
                 if problem:
                     yield path, f"{name}: {problem}"
@@ -169,12 +169,22 @@ class Schema:
         homes = [known for known in self.settings if known.endswith(f".{name}")]
         if homes:
             return f"{named(name)} is not a setting; it is written {listed(homes, mark='')}"
-        near = nearest(name, self.settings)
+        near = nearest_setting(name, self.settings)
         return f"{named(name)} is not a setting" + (f"; did you mean {named(near)}?" if near else "")
 
     def _thresholds(self) -> str:
         known = [name for name in self.settings if name.rpartition(".")[2] == THRESHOLD.name]
         return f"it has {listed(known, mark='')}" if known else "no model of it answers with a threshold"
+
+
+def nearest_setting(name: str, known: Iterable[str]) -> str | None:
+    """The setting that `name` is likely a slip of: in a table that there is, one of that table."""
+    group, _, last = name.rpartition(".")
+    inside = {other.rpartition(".")[2]: other for other in known if other.rpartition(".")[0] == group}
+    if group and inside:
+        near = nearest(last, inside)
+        return inside[near] if near else None
+    return nearest(name, known)
 
 
 def leaves(table: Mapping[str, Any], above: str = "") -> Iterator[tuple[str, Any]]:

@@ -15,7 +15,8 @@ from sealift.model.words import listed, quoted, shown
 Value = str | int | float | tuple[str, ...] | None
 """What a setting holds; None: nothing is set, and what that means stands in its `about`."""
 
-_HOST: Final = re.compile(r"[A-Za-z0-9]([A-Za-z0-9-]{0,62}\.?){0,8}")
+_LABEL: Final = r"[A-Za-z0-9]([A-Za-z0-9-]{0,61}[A-Za-z0-9])?"
+_HOST: Final = re.compile(rf"{_LABEL}(\.{_LABEL})*\.?")
 _DEVICE: Final = re.compile(r"cpu|cuda(:[0-9]{1,2})?")
 _NUMBER: Final = re.compile(r"-?[0-9]{1,20}(\.[0-9]{1,20})?")
 
@@ -73,7 +74,7 @@ class Setting:
             return f"an array of {listed(self.choices or ('cpu', 'cuda', 'cuda:1'))}"
         noun = "a whole number" if self.kind is Kind.INTEGER else "a number"
         span = self._range()
-        return f"{noun} {'from ' if span[:1] in '-0123456789' and span else ''}{span}".rstrip()
+        return f"{noun} {'from' if ' to ' in span else 'of'} {span}" if span else noun
 
     def _range(self) -> str:
         if self.minimum is not None and self.maximum is not None:

@@ -17,6 +17,7 @@ from sealift.model.setting import Kind, Setting, Value
 from sealift.model.toml_text import NotToml, TomlText, read_toml
 
 __all__ = [
+    "FILE_NAME",
     "Schema",
     "Settings",
     "Source",
@@ -29,7 +30,8 @@ __all__ = [
 ]
 
 FORMAT: Final = "sealift-settings/1"
-PLACE: Final = "application/settings.json"
+FILE_NAME: Final = "settings.json"
+PLACE: Final = f"application/{FILE_NAME}"
 """Where it lies in a release; one without it lets a box set what sealift itself does."""
 
 _KEYS: Final = {"kind", "default", "about", "minimum", "maximum", "choices", "declared"}

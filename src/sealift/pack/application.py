@@ -11,6 +11,7 @@ from pathlib import Path
 from sealift.errors import ProjectError
 from sealift.model.service import ServedModel
 from sealift.model.service_json import dump_models
+from sealift.model.settings import FILE_NAME as SETTINGS
 from sealift.model.settings import encode_schema
 from sealift.project.project import Project
 from sealift.project.served import prepare_models
@@ -24,7 +25,7 @@ def write_application(project: Project, application: Path) -> tuple[tuple[Served
     prepared = prepare_models(project, application / "models")
     models = tuple(_with_handler(model, application) for model in prepared.models)
     (application / "service.json").write_bytes(dump_models(models, application))
-    (application / "settings.json").write_bytes(_settings(project))
+    (application / SETTINGS).write_bytes(_settings(project))
     return models, prepared.notes
 
 

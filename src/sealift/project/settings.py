@@ -7,9 +7,9 @@ from dataclasses import replace
 from typing import Any
 
 from sealift.model.declaration import ScoresOutput
-from sealift.model.schema import THRESHOLD, Schema
+from sealift.model.schema import THRESHOLD, Schema, nearest_setting
 from sealift.model.setting import Kind, Setting, figure, in_words
-from sealift.model.words import named, nearest, quoted, shown
+from sealift.model.words import named, quoted, shown
 from sealift.project.keys import NARROWING_KEYS, advice_on
 from sealift.project.models import DEVICE
 from sealift.project.project import Limits, ModelEntry, Slo
@@ -80,7 +80,7 @@ def _example(setting: Setting | None) -> str:
 
 
 def _refuse_stranger(section: Section, key: str, name: str, offered: dict[str, Setting]) -> None:
-    near = nearest(name, offered)
+    near = nearest_setting(name, offered)
     advice = f"; did you mean {named(near)}?" if near else ""
     if key == THRESHOLD.name:
         known = [other for other in offered if other.endswith(key)]

@@ -298,7 +298,9 @@ class Supervisor:
             return
         error = attempt.exception()
         if error is None:
-            self._owes_fell_back, self._is_going_back = self._owes_fell_back or self._is_going_back, False
+            if self._is_going_back:
+                self._is_going_back, self._owes_fell_back = False, True
+                self._crashes = self._hung = 0
             self._serves(launch)
             await self._settle_debt()
         elif isinstance(error, SealiftError):

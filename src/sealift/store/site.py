@@ -18,7 +18,9 @@ if TYPE_CHECKING:
 
 MAX_BYTES: Final = 2**16
 
-_HEAD: Final = "# What this box sets for {name}; kept over updates. All names and ranges: sealift config show {name}\n"
+_HEAD: Final = (
+    "# What this box sets for {name}; kept over updates. All names and ranges: sealift config show {name}\n"
+)
 
 Keys = tuple[str, ...]
 """Where a value stands: the keys from the root down."""
@@ -49,12 +51,15 @@ def read_site_file(path: Path) -> SiteFile:
             handle = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK)
         except FileNotFoundError:
             return SiteFile(path, b"", is_there=False)
-        with os.fdopen(handle, "rb") as stream:
-            if not stat.S_ISREG(os.fstat(stream.fileno()).st_mode):
+        try:
+            if not stat.S_ISREG(os.fstat(handle).st_mode):
                 raise BadSettings(
                     f"{path} is no regular file", next_step="remove it, then sealift config set"
                 )
-            data = stream.read(MAX_BYTES + 1)
+            with os.fdopen(handle, "rb", closefd=False) as stream:
+                data = stream.read(MAX_BYTES + 1)
+        finally:
+            os.close(handle)
     if len(data) > MAX_BYTES:
         raise BadSettings(f"{path} is larger than {MAX_BYTES // 1024} KiB, the most that is read")
     return SiteFile(path, data)

@@ -1,0 +1,126 @@
+"""A tiny real release: signed, installed by the real command, checked and served by its own program."""
+
+from __future__ import annotations
+
+import http.client
+import os
+import shutil
+import signal
+import time
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+from tests.killing.forks import Forks
+from tests.made_bundles import Signer, make_bundle
+
+from sealift.bundle.documents import decode_manifest, decode_release
+from sealift.project.project import TargetWish
+from sealift.store.prefix import Prefix, private
+from sealift.store.releases import active_tree, installed_releases
+from sealift.target.host import own_python, read_host
+from sealift.target.wish import target_for
+
+BOOT = (Path(__file__).parent / "boot.py").read_bytes()
+WAIT_S = 20.0
+
+
+def files(version: str, weights: str | None = None) -> Mapping[str, bytes]:
+    """A release whose number is its version; the rest is the same in every version."""
+    return {
+        "runtime/boot.py": BOOT,
+        "runtime/tool": b"#!/bin/sh\n",
+        "dependencies/pkg/__init__.py": b"",
+        "dependencies/pkg/notes.txt": b"a file that never changes\n" * 40,
+        "application/sbom.cdx.json": b"{}",
+        "application/weights": (weights or version).encode(),
+        "application/tables/one.txt": f"a table of {version}\n".encode() * 60,
+    }
+
+
+def bundle(folder: Path, signer: Signer, version: str, content: Mapping[str, bytes]) -> Path:
+    """One bundle for this very machine, its sequence number as its version; `root.json` lies beside it."""
+    (folder / "root.json").write_bytes(signer.signed.encode())
+    target = target_for(TargetWish(), read_host(), own_python()).to_json()
+    made = make_bundle(folder, signer, version=version, seq=int(version), files=content, target=target)
+    return made.path
+
+
+def bundles(folder: Path, signer: Signer, count: int) -> dict[str, Path]:
+    """Version -> bundle, `1` to `count`."""
+    versions = [str(number) for number in range(1, count + 1)]
+    return {version: bundle(folder, signer, version, files(version)) for version in versions}
+
+
+def copy_prefix(template: Path, destination: Path) -> Prefix:
+    """As hard links, but for what is written in place: the log and the locks."""
+    shutil.rmtree(destination, ignore_errors=True)
+    shutil.copytree(template, destination, symlinks=True, copy_function=os.link)
+    for path in (destination / "state").glob("l*"):
+        data = path.read_bytes()
+        path.unlink()
+        path.write_bytes(data)
+    return private(destination)
+
+
+def wholeness(prefix: Prefix) -> str:
+    """The version that is active, every file of it compared with what was signed; empty: nothing is active."""
+    tree = active_tree(prefix, "fraud")
+    if tree is None:
+        return ""
+    root = prefix.releases("fraud") / tree
+    release = decode_release((root / "release.json").read_bytes())
+    assert tree in {found.tree.name for found in installed_releases(prefix, "fraud")}, "active, not recorded"
+    for layer, ref in release.layers.items():
+        manifest = decode_manifest((prefix.manifests / f"{ref.manifest}.json").read_bytes(), layer)
+        for path, entry in manifest.items():
+            found = root / layer / path
+            assert found.stat().st_size == entry.size, f"{found} is not whole"
+            assert _digest(found) == entry.sha256, f"{found} is not whole"
+    return release.version
+
+
+def _digest(path: Path) -> str:
+    from hashlib import sha256
+
+    return sha256(path.read_bytes()).hexdigest()
+
+
+@dataclass(frozen=True)
+class Served:
+    """A supervisor of `fraud` on its own port."""
+
+    forks: Forks
+    pid: int
+    port: int
+
+    def ask(self) -> str:
+        """The number that is answered."""
+        connection = http.client.HTTPConnection("127.0.0.1", self.port, timeout=WAIT_S)
+        connection.request("GET", "/")
+        answer = connection.getresponse().read().decode()
+        connection.close()
+        return answer
+
+    def stop(self) -> int:
+        """Ask it to end, and wait."""
+        os.kill(self.pid, signal.SIGTERM)
+        return self.forks.wait(self.pid)
+
+
+def serve(forks: Forks, prefix: Prefix, out: Path, kill_at: int = 0) -> Served:
+    """Start `sealift serve fraud`; returns once it serves."""
+    out.unlink(missing_ok=True)
+    argv = ("serve", "fraud", "--port", "0", "--prefix", prefix.root)
+    pid = forks.start(*argv, out=out, kill_at=kill_at)
+    deadline = time.monotonic() + WAIT_S
+    while time.monotonic() < deadline:
+        for line in out.read_text().splitlines() if out.is_file() else ():
+            if line.startswith("serving fraud@"):
+                return Served(forks, pid, int(line.rpartition(":")[2]))
+        if not Path(f"/proc/{pid}/exe").exists():
+            break
+        time.sleep(0.01)
+    os.kill(pid, signal.SIGKILL)
+    forks.wait(pid)
+    raise AssertionError(f"it did not serve: {out.read_text()}")

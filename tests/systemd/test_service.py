@@ -1,0 +1,120 @@
+"""Must show: `sealift@NAME.service` on a booted machine, from the first install to power cuts in the middle of one."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+
+import pytest
+from tests.systemd.box import SERVICE, SOCKET, Box
+from tests.systemd.machine import Said, until
+
+pytestmark = pytest.mark.slow
+
+TRUST = ("--trust", "/media/keys/root.json")
+
+
+def test_the_first_install_enables_the_service_and_starts_it(empty_box: Box) -> None:
+    said = empty_box.install("1.0", *TRUST)
+    assert f"enabled {SERVICE}" in said.out
+    assert empty_box.unit(SERVICE, "ActiveState") == "active"
+    assert empty_box.unit(SERVICE, "UnitFileState") == "enabled"
+    assert empty_box.unit(SERVICE, "StatusText") == "SERVING fraud@1.0"
+    answer = empty_box.serves()
+    assert answer.release == "fraud@1.0"
+    status = empty_box.sealift("status")
+    assert status.out.splitlines()[1].startswith("fraud  SERVING  1.0")
+    assert empty_box.machine.run("systemd-analyze", "verify", SERVICE, SOCKET) == Said(0, "", "")
+    worker = empty_box.status()["services"][0]["supervisor"]["worker"]
+    owner = empty_box.machine.run("stat", "--format=%U", f"/proc/{worker}").out.strip()
+    assert owner == "sealift", "the worker owns nothing of what it serves from"
+
+
+def test_installing_again_says_that_nothing_is_to_be_done(box: Box) -> None:
+    box.serves()
+    before = box.status()["services"][0]["supervisor"]["supervisor"]
+    assert "nothing to do" in box.install("1.0").out
+    assert box.status()["services"][0]["supervisor"]["supervisor"] == before
+
+
+def test_no_start_leaves_the_service_off_and_names_the_command_that_starts_it(empty_box: Box) -> None:
+    said = empty_box.install("1.0", *TRUST, "--no-start")
+    assert empty_box.unit(SERVICE, "ActiveState") == "inactive"
+    with pytest.raises(ConnectionRefusedError):
+        empty_box.predict()
+    command = next(line for line in said.out.splitlines() if "next:" in line).split("next:")[1].split()
+    empty_box.machine.run(*command)
+    assert empty_box.serves().release == "fraud@1.0"
+
+
+def test_a_hung_worker_is_replaced_and_who_waited_is_answered(box: Box) -> None:
+    box.serves()
+    hung = box.status()["services"][0]["supervisor"]["worker"]
+    box.machine.run("sh", "-c", 'kill -STOP "$0"', str(hung))
+    assert box.predict(timeout_s=120).status == 200  # waited at the socket: nobody had accepted it
+    found = box.status()["services"][0]["supervisor"]
+    assert found["worker"] != hung
+    assert found["hung"] == 1
+
+
+def test_a_hung_supervisor_is_replaced_by_the_watchdog_and_who_waited_is_answered(box: Box) -> None:
+    box.serves()
+    hung = int(box.unit(SERVICE, "MainPID"))
+    box.machine.run("sh", "-c", 'kill -STOP "$0"', str(hung))
+    until(lambda: int(box.unit(SERVICE, "MainPID")) != hung, 90, "the watchdog struck")
+    with ThreadPoolExecutor(8) as clients:
+        answers = list(clients.map(lambda _: box.predict(), range(8)))
+    assert {answer.status for answer in answers} == {200}
+    assert box.unit(SERVICE, "NRestarts") == "1"
+    assert "Watchdog timeout" in box.machine.run("journalctl", "--unit", SERVICE, "--no-pager").out
+
+
+def test_a_killed_supervisor_comes_back(box: Box) -> None:
+    box.serves()
+    box.machine.run("systemctl", "kill", "--kill-who=main", "--signal=KILL", SERVICE)
+    assert box.predict().status == 200
+    assert box.status()["services"][0]["state"] == "SERVING"
+
+
+def test_the_service_comes_back_after_a_power_cut(box: Box) -> None:
+    box.serves()
+    box.machine.cut_power()
+    box.machine.boot()
+    assert box.serves().release == "fraud@1.0"
+    assert box.unit(SERVICE, "NRestarts") == "0"
+
+
+def objects_come_in(box: Box) -> bool:
+    """About half of what 2.0 brings is written."""
+    return len(list(box.machine.path("/opt/sealift/releases/fraud").glob("*.partial"))) > 0
+
+
+def is_noted(box: Box) -> bool:
+    return box.machine.path("/var/lib/sealift/staging.json").exists()
+
+
+def is_being_checked(box: Box) -> bool:
+    releases = box.machine.path("/opt/sealift/releases/fraud")
+    return any(path.name.startswith("2.0-") and path.suffix != ".partial" for path in releases.iterdir())
+
+
+def is_active(box: Box) -> bool:
+    return box.machine.path("/opt/sealift/current/fraud").readlink().name.startswith("2.0-")
+
+
+@pytest.mark.parametrize("moment", [is_noted, objects_come_in, is_being_checked, is_active])
+def test_power_off_in_the_middle_of_an_install(box: Box, moment: Callable[[Box], bool]) -> None:
+    box.serves()
+    with box.start_install("2.0") as install:
+        until(lambda: moment(box) or install.poll() is not None, 120, moment.__name__)
+        assert install.poll() is None, install.communicate()
+        box.machine.cut_power()
+    box.machine.boot()
+    assert box.serves().release in ("fraud@1.0", "fraud@2.0")
+    said = box.sealift("status", ok=False).out
+    assert "2.0" in said
+    if moment is not is_active:
+        assert "files of 2.0 are coming in (or were cut off: install it again)" in said
+    box.install("2.0")
+    assert box.serves().release == "fraud@2.0"
+    assert box.status()["staging"] is None
