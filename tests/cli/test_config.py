@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 import threading
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field, replace
@@ -181,7 +180,7 @@ def test_a_site_file_that_is_wrong_is_refused_with_its_lines(
     words: tuple[str, ...], box: Prefix, capsys: Captured
 ) -> None:
     box.site("fraud").write_text("threads = 4\nprot = 9000\nport = \n")
-    before = tree_hash(box.root)
+    before = tree_hash(box.etc)
     assert config(box, *words) == 33
     assert "line 3: not TOML: invalid value" in capsys.readouterr().err
     box.site("fraud").write_text("threads = 44\nprot = 9000\n")
@@ -192,14 +191,14 @@ def test_a_site_file_that_is_wrong_is_refused_with_its_lines(
         assert "line 1: threads: expected a whole number from 0 to 8, got 44" in said
         assert "line 2: 'prot' is not a setting; did you mean 'port'?" in said
     box.site("fraud").write_text("threads = 4\nprot = 9000\nport = \n")
-    assert tree_hash(box.root) == before
+    assert tree_hash(box.etc) == before
 
 
 @pytest.mark.parametrize(
     ("words", "code"),
     [
         (("set",), 2), (("set", "fraud"), 2), (("show", "threads=2"), 2), (("set", "fraud", "threads"), 2),
-        (("set", "threads=1", "threads=2"), 2), (("show", "nobody"), 42), (("show", "../x"), 2),
+        (("set", "threads=1", "threads=2"), 2), (("set", "host=\udcff"), 2), (("set", "host=a\x1b[0m"), 2), (("show", "nobody"), 42), (("show", "../x"), 2),
         (("show", "--against", "x"), 2), (("diff", "--against", "nowhere"), 2),
     ],
 )  # fmt: skip
@@ -286,7 +285,7 @@ def test_all_that_is_refused_is_said_at_once_and_nothing_is_written(
 
 
 def test_a_key_that_no_release_knows_any_more_can_be_taken_out(box: Prefix, capsys: Captured) -> None:
-    box.site("fraud").write_text(f"[slo]\np95 = 3\n[old]\nx = 1\n{WRITTEN}")
+    box.site("fraud").write_text(f"{WRITTEN}[slo]\np95 = 3\n[old]\nx = 1\n")
     assert config(box, "set", "threads=3") == 33
     assert "'slo.p95' is not a setting" in capsys.readouterr().err
     assert config(box, "set", "slo.p95=", "old.x=") == 0
@@ -369,14 +368,6 @@ def test_another_release_on_the_box_that_would_refuse_is_a_warning(box: Prefix, 
     ]
 
 
-def test_a_reader_without_rights_sees_and_does_not_change(box: Prefix, capsys: Captured) -> None:
-    if os.geteuid() == 0:
-        pytest.skip("root may write everywhere")  # CI runs as root; the next test covers the message
-    box.etc.chmod(0o555)
-    assert config(box, "show") == 0
-    assert config(box, "set", "threads=2") == 40
-
-
 # ------------------------------------------------------------------ diff
 
 
@@ -408,8 +399,8 @@ def test_diff_against_a_bundle_that_takes_the_settings(box: Prefix, tmp_path: Pa
     assert capsys.readouterr().out.splitlines()[1:] == [
         "  2.0 takes what this box sets",
         "  port would be 8100, now 8000",
-        "  threshold: permitted would be 0.8 to 0.9, now 0.7 to 0.9",
         "  models.x.threshold is new: 0.5, any number",
+        "  threshold: permitted would be 0.8 to 0.9, now 0.7 to 0.9",
     ]
 
 

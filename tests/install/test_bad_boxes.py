@@ -217,7 +217,7 @@ def test_of_two_installs_at_once_one_is_told_who_works(shell: Shell) -> None:
     slow.mkdir()
     gate = shell.folder / "gate"
     os.mkfifo(gate)
-    boot = tiny.BOOT.replace(b"def check(tree):\n", b"def check(tree):\n    open(%r).read()\n" % str(gate))
+    boot = tiny.BOOT.replace(b"def check(tree: str) -> None:\n", b"def check(tree: str) -> None:\n    open(%r).read()\n" % str(gate))
     made = tiny.bundle(slow, make_signer(), "7", {**tiny.files("7"), "runtime/boot.py": boot})
     command = [sys.executable, "-m", "sealift", "install", str(made), "--trust", str(slow / "root.json")]
     first = subprocess.Popen([*command, "--prefix", str(shell.box), "--no-input"], stderr=subprocess.DEVNULL)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from typing import Any
 
 import pytest
 from hypothesis import given
@@ -14,13 +15,13 @@ from sealift.meter.beat import LATENCY_BOUNDS_S, Advice, Beat, Seen
 BOUNDS = Bounds(window_s=600, requests=200, quiet_s=86400)
 
 
-def beat(requests: int = 0, latency_s: float = 0.005, **totals: int) -> Beat:
+def beat(requests: int = 0, latency_s: float = 0.005, **totals: Any) -> Beat:
     counts = [0] * len(LATENCY_BOUNDS_S)
     counts[next(i for i, bound in enumerate(LATENCY_BOUNDS_S) if latency_s <= bound)] = requests
     return Beat(requests=requests, latency=tuple(counts), **totals)
 
 
-def watched(seconds: float = 0, seen: Beat | None = None, **more: object) -> Watched:
+def watched(seconds: float = 0, seen: Beat | None = None, **more: Any) -> Watched:
     return replace(Watched(seconds=seconds, seen=seen or Beat()), **more)
 
 

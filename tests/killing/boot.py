@@ -11,23 +11,23 @@ import socket
 import sys
 
 
-def option(name):
-    """The value of `--name=VALUE` or `--name VALUE`, or None."""
+def option(name: str) -> str:
+    """The value of `--name=VALUE` or `--name VALUE`."""
     for number, word in enumerate(sys.argv):
         if word.startswith(name + "="):
             return word.partition("=")[2]
         if word == name:
             return sys.argv[number + 1]
-    return None
+    return ""
 
 
-def weights(tree):
+def weights(tree: str) -> str:
     """The release's one number."""
     with open(tree + "/application/weights") as stream:  # noqa: PTH123 - it starts 400 times
         return stream.read()
 
 
-def check(tree):
+def check(tree: str) -> None:
     """The report of a release that holds, unless its weights say that they do not."""
     value = weights(tree)
     finding = {"name": "weights", "ok": not value.startswith("bad"), "detail": "the number is " + value}
@@ -35,7 +35,7 @@ def check(tree):
     print(json.dumps(report))
 
 
-def answer(connection, value):
+def answer(connection: socket.socket, value: str) -> None:
     """One request, one answer, in one go."""
     with connection:
         connection.recv(4096)
@@ -45,7 +45,7 @@ def answer(connection, value):
         )
 
 
-def work(tree):
+def work(tree: str) -> None:
     """Serve until told to retire, or the supervisor is gone."""
     channel = socket.socket(fileno=int(option("--supervisor-fd")))
     listener = socket.socket(fileno=int(option("--listen-fd")))
@@ -68,6 +68,8 @@ def work(tree):
             beats += 1
         beat = {"protocol": 2, "beat": {"requests": beats, "canaries": beats + 1}}
         channel.sendall(json.dumps(beat).encode() + b"\n")
+        if value == "weak":
+            sys.exit("it ends by itself, whatever is asked")
 
 
 verb = sys.argv[1]

@@ -61,7 +61,11 @@ def field_of_fire(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Range]:
     folder = tmp_path_factory.mktemp("killing")
     (folder / "empty" / "state").mkdir(parents=True)
     with Forks(folder) as forks:
-        yield Range(folder, forks, tiny.bundles(folder, make_signer(), 6))
+        signer = make_signer()
+        bundles = tiny.bundles(folder, signer, 7)
+        bundles["5"] = tiny.bundle(folder / "weak", signer, "5", tiny.files("5", "weak"))
+        bundles["6"], bundles["last"] = bundles["7"], bundles["7"]
+        yield Range(folder, forks, bundles)
 
 
 CASES = {
@@ -147,3 +151,57 @@ def test_the_kills_cover_every_kind_of_step_and_are_many(field_of_fire: Range) -
     kinds = {step.partition(" ")[0] for step in steps}
     assert {step.name for step in Step} - kinds == {"RESERVE_SPENT"}
     assert len(steps) >= 200
+
+
+SUPERVISED = {
+    "switch and commit": ("2", "2", "committed"),
+    "fall back": ("5", "1", "fell back"),
+}
+"""Name -> what is installed while a supervisor serves 1, what is active in the end, and how that is called."""
+
+
+@pytest.mark.parametrize("name", SUPERVISED)
+def test_a_kill_of_the_supervisor_after_any_durable_step_loses_nothing(
+    name: str, field_of_fire: Range
+) -> None:
+    """The supervisor turns, commits and takes back; it is killed instead of the command that asked it."""
+    here = field_of_fire
+    wanted, after, phase = SUPERVISED[name]
+    template = here.template(here.install("1"))
+    (template / "etc").mkdir(exist_ok=True)
+    (template / "etc" / "fraud.toml").write_text(WATCH)
+    steps = supervised(here, template, wanted, phase)
+    assert len(steps) > 15
+    for number in range(1, len(steps) + 1):
+        prefix = tiny.copy_prefix(template, here.box)
+        where = f"{name}, supervisor killed after step {number}: {steps[number - 1]}"
+        served = tiny.serve_or_die(here.forks, prefix, here.folder / "serve.log", kill_at=number)
+        if served is not None:
+            here.run(here.install(wanted))
+            assert here.forks.wait(served.pid) == KILLED, where
+        found = tiny.wholeness(prefix)
+        assert found in {"1", wanted}, where
+        again = tiny.serve(here.forks, prefix, here.folder / "serve.log")
+        if name != "fall back":  # the weak one ends by itself, whoever asks
+            assert again.ask() in {"1", wanted}, where
+        here.run(here.install(wanted))
+        ended = tiny.until(prefix, phase, "not activated" if name == "fall back" else phase)
+        assert tiny.wholeness(prefix) == after, f"{where}: {ended}"
+        assert again.ask() == after, where
+        assert again.stop() == 0, where
+        leaves_no_orphan(here, prefix, where)
+
+
+WATCH = "[watch]\nwindow_s = 1\nquiet_s = 1\ncanary_s = 1\n"
+
+
+def supervised(here: Range, template: Path, wanted: str, phase: str) -> tuple[str, ...]:
+    """The durable steps of a supervisor's life through one switch and its verdict, nobody killed."""
+    prefix = tiny.copy_prefix(template, here.box)
+    out = here.folder / "serve.log"
+    served = tiny.serve(here.forks, prefix, out)
+    ran = here.run(here.install(wanted))
+    assert ran.code == 0, ran.said
+    tiny.until(prefix, phase)
+    assert served.stop() == 0
+    return tuple(Path(f"{out}.steps").read_text().splitlines())

@@ -16,6 +16,7 @@ from tests.made_bundles import Signer, make_bundle
 
 from sealift.bundle.documents import decode_manifest, decode_release
 from sealift.project.project import TargetWish
+from sealift.store.journal import read_journal
 from sealift.store.prefix import Prefix, private
 from sealift.store.releases import active_tree, installed_releases
 from sealift.target.host import own_python, read_host
@@ -40,6 +41,7 @@ def files(version: str, weights: str | None = None) -> Mapping[str, bytes]:
 
 def bundle(folder: Path, signer: Signer, version: str, content: Mapping[str, bytes]) -> Path:
     """One bundle for this very machine, its sequence number as its version; `root.json` lies beside it."""
+    folder.mkdir(exist_ok=True)
     (folder / "root.json").write_bytes(signer.signed.encode())
     target = target_for(TargetWish(), read_host(), own_python()).to_json()
     made = make_bundle(folder, signer, version=version, seq=int(version), files=content, target=target)
@@ -108,8 +110,15 @@ class Served:
         return self.forks.wait(self.pid)
 
 
-def serve(forks: Forks, prefix: Prefix, out: Path, kill_at: int = 0) -> Served:
+def serve(forks: Forks, prefix: Prefix, out: Path) -> Served:
     """Start `sealift serve fraud`; returns once it serves."""
+    served = serve_or_die(forks, prefix, out)
+    assert served is not None, f"it did not serve: {out.read_text()}"
+    return served
+
+
+def serve_or_die(forks: Forks, prefix: Prefix, out: Path, kill_at: int = 0) -> Served | None:
+    """Start `sealift serve fraud`; None: it ended before it served."""
     out.unlink(missing_ok=True)
     argv = ("serve", "fraud", "--port", "0", "--prefix", prefix.root)
     pid = forks.start(*argv, out=out, kill_at=kill_at)
@@ -118,9 +127,27 @@ def serve(forks: Forks, prefix: Prefix, out: Path, kill_at: int = 0) -> Served:
         for line in out.read_text().splitlines() if out.is_file() else ():
             if line.startswith("serving fraud@"):
                 return Served(forks, pid, int(line.rpartition(":")[2]))
-        if not Path(f"/proc/{pid}/exe").exists():
+        if not _runs(pid):
             break
         time.sleep(0.01)
-    os.kill(pid, signal.SIGKILL)
     forks.wait(pid)
-    raise AssertionError(f"it did not serve: {out.read_text()}")
+    return None
+
+
+def _runs(pid: int) -> bool:
+    """False also for a process that has ended and was not waited for."""
+    try:
+        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] != "Z"
+    except FileNotFoundError:
+        return False
+
+
+def until(prefix: Prefix, *phases: str) -> str:
+    """Wait for a phase of the journal; which one it was."""
+    deadline = time.monotonic() + WAIT_S
+    while time.monotonic() < deadline:
+        phase = read_journal(prefix, "fraud").phase
+        if phase is not None and phase.value in phases:
+            return phase.value
+        time.sleep(0.02)
+    raise AssertionError(f"no {phases} in the journal: {read_journal(prefix, 'fraud')}")

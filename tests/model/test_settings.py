@@ -99,7 +99,7 @@ def test_each_of_several_models_has_its_own_threshold() -> None:
     assert (found.threshold_of("a"), found.threshold_of("b.c"), found.threshold_of("d")) == (0.5, 0.9, None)
 
 
-@pytest.mark.parametrize("port", ["http", "-1", "65536", "8０"])
+@pytest.mark.parametrize("port", ["http", "-1", "65536", "8０", "9" * 5000])
 def test_a_port_of_the_environment_that_is_none_is_the_callers(port: str) -> None:
     with pytest.raises(UsageError, match=r"SEALIFT_PORT is .* expected a number from 0 to 65535"):
         settings_of(Schema(), {}, environ={"SEALIFT_PORT": port})
@@ -158,6 +158,11 @@ x = 1
         ),
         (Schema(), "latency_p99_ms = 1", "'latency_p99_ms' is not a setting; it is written slo.latency_p99_ms"),
         (Schema(), "[drain]\ns = 1", "'drain' is not a setting; did you mean 'drain_s'?"),
+        (
+            Schema(),
+            '"watch.window_s" = 5',
+            "'watch.window_s': a dot inside of quotes is no table; write watch.window_s",
+        ),
         (DESK, "models.a = 5", "models.a: expected a table, [models.a], got 5"),
         (Schema(), '"a\\u0007b" = 1', "'a\\u0007b' is not a setting"),
     ],

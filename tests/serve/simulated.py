@@ -15,7 +15,9 @@ from sealift.errors import NotInstalled, SealiftError
 from sealift.meter.beat import Beat
 from sealift.serve import control
 from sealift.serve.care import Advice, Seen, WatchWish, WorkerLaunch
-from sealift.serve.supervisor import Supervisor, SupervisorOptions, bind
+from sealift.serve.listening import bind
+from sealift.serve.supervisor import Supervisor
+from sealift.serve.workers import SupervisorOptions
 
 WORKER = r"""
 import json, os, signal, socket, sys, threading, time
@@ -193,7 +195,9 @@ class Simulation:
         deadline = time.monotonic() + 20
         while not happened():
             if time.monotonic() > deadline:
-                raise TimeoutError(f"{what} did not happen in 20 s; {self.care.calls}, {self.supervisor.status()}")
+                raise TimeoutError(
+                    f"{what} did not happen in 20 s; {self.care.calls}, {self.supervisor.status()}"
+                )
             await asyncio.sleep(0.005)
 
     def noted(self, process: int) -> list[str]:

@@ -16,7 +16,7 @@ from sealift.errors import Downgrade, Locked, NotServing
 from sealift.meter.beat import LATENCY_BOUNDS_S, Beat
 from sealift.serve import control
 from sealift.serve.care import Advice, Seen
-from sealift.serve.supervisor import bind
+from sealift.serve.listening import bind
 
 pytestmark = pytest.mark.slow
 
@@ -51,7 +51,11 @@ def test_it_serves_and_tells_its_status_over_the_control_socket(tmp_path: Path) 
         assert status["rate"] > 0
         assert status["uptime_s"] > 0
         unknown = await box.ask("dance")
-        assert (unknown["ok"], unknown["error"], unknown["exit_code"]) == (False, "unknown request 'dance'", 2)
+        assert (unknown["ok"], unknown["error"], unknown["exit_code"]) == (
+            False,
+            "unknown request 'dance'",
+            2,
+        )
 
     supervised(tmp_path, scenario)
 
@@ -80,7 +84,7 @@ def test_a_worker_that_hangs_is_killed_and_replaced(tmp_path: Path) -> None:
         assert second != first
         status = box.supervisor.status()
         assert status["crashes"] == 1
-        assert status["last_failure"] == f"x@one: worker process {first} hung (no beat for 0 s)"
+        assert status["last_failure"] == f"x@one: worker process {first} hung (no beat for 0.3 s)"
 
     supervised(tmp_path, scenario, hang_s=0.3)
 
@@ -103,7 +107,12 @@ def test_a_switch_starts_the_new_worker_and_retires_the_old_one(tmp_path: Path) 
         box.behave("one", beat={"requests": 41})
         await box.until(lambda: (box.supervisor._stage.worker.beat or Beat()).requests == 41)  # type: ignore[union-attr]
         answer = await box.ask("switch", to="two", back=True)
-        assert (answer["ok"], answer["release"], answer["tree"], answer["state"]) == (True, "x@two", "two", "SERVING")
+        assert (answer["ok"], answer["release"], answer["tree"], answer["state"]) == (
+            True,
+            "x@two",
+            "two",
+            "SERVING",
+        )
         assert box.care.calls[1:] == [("begin", "two", True), ("turned", "two", Beat(requests=41))]
         await box.until(lambda: '{"retire": 5}' in box.noted(first))
         name, second = await box.who_answers()
@@ -267,7 +276,9 @@ def test_a_fall_back_that_could_not_be_written_down_is_written_later(tmp_path: P
 
 
 @pytest.mark.parametrize("error", [Locked("locked"), ValueError("a bug")])
-def test_a_care_that_fails_while_it_watches_does_not_end_the_service(tmp_path: Path, error: Exception) -> None:
+def test_a_care_that_fails_while_it_watches_does_not_end_the_service(
+    tmp_path: Path, error: Exception
+) -> None:
     async def scenario(box: Simulation) -> None:
         await box.ask("switch", to="two", back=False)
         before = await box.who_answers()
@@ -302,7 +313,9 @@ def test_short_memory_ends_the_old_worker_first_and_says_so(tmp_path: Path) -> N
             "x@two is started after x@one has ended, not beside it: it needs 1 MB, 1 MB are free"
         )
         told = box.notes.read_text().splitlines()
-        assert told.index(f"one {first} SIGTERM") < next(i for i, line in enumerate(told) if line.startswith("two"))
+        assert told.index(f"one {first} SIGTERM") < next(
+            i for i, line in enumerate(told) if line.startswith("two")
+        )
         box.free = 1_300_000
         assert (await box.ask("switch", to="one", back=True))["note"] == ""
 

@@ -196,11 +196,12 @@ def test_a_retiring_worker_keeps_idle_connections_and_answers_on_them(
 ) -> None:
     """A client that never retries must not meet a reset: its next request ends the connection politely."""
     model = fraud(tmp_path).path
-    old, new = Process(model, listener), Process(model, listener)
+    old = Process(model, listener)
     old.wait_ready()
     request = b"GET /healthz HTTP/1.1\r\nHost: box\r\n\r\n"
     clients = [Client(listener.getsockname()) for _ in range(8)]
     assert [client.send(request).answer().status for client in clients] == [200] * 8
+    new = Process(model, listener)
     new.wait_ready()
     old.tell(retire=30.0)
     while "close" not in clients[0].send(request).answer().headers.get("connection", ""):

@@ -92,7 +92,7 @@ def test_a_change_keeps_comments_order_and_everything_else() -> None:
 
 def test_a_value_that_is_taken_out_leaves_the_rest_and_an_empty_table_goes() -> None:
     data = changed(site(), "fraud", {("threads",): None, ("slo", "latency_p99_ms"): None, ("host",): None})
-    assert data.decode() == WRITTEN.replace("threads = 2\n", "").partition("[slo]")[0]
+    assert data.decode() == WRITTEN.replace("threads = 2\n", "").partition("\n[slo]")[0]
 
 
 def test_a_new_file_says_what_it_is() -> None:

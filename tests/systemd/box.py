@@ -32,22 +32,23 @@ class Box:
 
     machine: Machine
 
-    def install(self, version: str, *options: str, ok: bool = True) -> Said:
+    def install(self, version: str, *options: str) -> Said:
         """Install from the medium."""
-        return self.machine.run(*CARRIED, "install", f"/media/{version}", *options, "--no-input", ok=ok)
+        return self.machine.run(*CARRIED, "install", f"/media/{version}", *options, "--no-input")
 
-    def start_install(self, version: str) -> subprocess.Popen[str]:
+    def start_install(self, version: str, *options: str) -> subprocess.Popen[str]:
         """The same, not waited for."""
-        return self.machine.start(*CARRIED, "install", f"/media/{version}", "--no-input")
+        return self.machine.start(*CARRIED, "install", f"/media/{version}", *options, "--no-input")
 
     def sealift(self, *words: str, ok: bool = True) -> Said:
         """The prefix's own command."""
         return self.machine.run("/opt/sealift/bin/sealift", *words, "--no-input", ok=ok)
 
     def status(self) -> dict[str, Any]:
-        """`sealift status --json`, whatever its exit status."""
+        """What `sealift status --json` says of `fraud`, whatever its exit status."""
         answer: dict[str, Any] = json.loads(self.sealift("status", "--json", ok=False).out)
-        return answer
+        found: dict[str, Any] = answer["services"][0]
+        return found
 
     def predict(self, timeout_s: float = 60) -> Answer:
         """One inference on a connection of its own."""

@@ -24,7 +24,7 @@ from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
-from typing import IO, Any
+from typing import Any
 
 from tests.systemd.debian import debian_root
 
@@ -91,7 +91,7 @@ class Machine:
         self._name = f"sealift-{hashlib.sha256(str(folder).encode()).hexdigest()[:10]}"
         self._nspawn: subprocess.Popen[bytes] | None = None
         self._leader = 0
-        self._console: IO[bytes] = (folder / "console.log").open("ab")
+        self._console = folder / "console.log"
         for name in ("disk", "root"):
             (folder / name).mkdir(exist_ok=True)
         if not self.disk.exists():
@@ -113,9 +113,8 @@ class Machine:
             *(str(self.folder), str(debian_root()), self._name, " ".join(map(str, self._cgroups()))),
             *(f"--bind-ro={here}:{inside}" for inside, here in self._shared.items()),
         ]
-        self._nspawn = subprocess.Popen(
-            command, stdin=subprocess.DEVNULL, stdout=self._console, stderr=self._console
-        )
+        with self._console.open("ab") as console:
+            self._nspawn = subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=console, stderr=console)
         until(self._find_leader, BOOT_S, "systemd became process 1")
         until(lambda: self.path("/run/systemd/private").exists(), BOOT_S, "systemd listens")
         state = self.run("systemctl", "is-system-running", "--wait", ok=False, timeout_s=BOOT_S).out.strip()
@@ -132,7 +131,7 @@ class Machine:
 
     def console(self) -> str:
         """What it printed, all boots."""
-        return Path(self._console.name).read_text(errors="replace")
+        return self._console.read_text(errors="replace")
 
     def path(self, inside: str) -> Path:
         """A file inside, as seen from here; only while it runs, and only for paths without absolute links."""
@@ -215,7 +214,6 @@ class Machine:
     def end(self) -> None:
         """Stop it and everything inside, and give its disk back."""
         self._kill()
-        self._console.close()
         self.disk.unlink(missing_ok=True)
 
     def _kill(self) -> None:

@@ -16,7 +16,7 @@ from typing import IO, Final, cast
 import zstandard
 
 from sealift import canonical
-from sealift.bundle.frames import BASE_WINDOW, PLACE, Frame, read_frames
+from sealift.bundle.frames import BASE_WINDOW, MAX_WINDOW, PLACE, Frame, read_frames
 from sealift.bundle.source import reading
 from sealift.bundle.transport import RAW, StoredObject
 from sealift.errors import DigestMismatch, MalformedBundle, MissingPart
@@ -32,7 +32,7 @@ def copy_object(
     """Write the object to `sink` (None: only check), in pieces of at most 1 MiB.
 
     Stored bytes are hashed before they are decoded, the output is held to its exact size and digest.
-    A sink that got bytes before a refusal must be discarded. At most 300 MB of memory, whatever the size.
+    A sink that got bytes before a refusal must be discarded. Memory stays below 150 MB, whatever the size.
 
     Args:
         base: for a patch, the file with the object that it was made from; the caller has checked its digest.
@@ -74,8 +74,10 @@ def _decode(source: IO[bytes], frame: Frame, base: Path | None, output: _Output)
     dictionary = None
     if base is not None and frame.place is not None:
         source.read(PLACE)
-        dictionary = _window(base, frame.place, output.what)
-    decoder = zstandard.ZstdDecompressor(dict_data=dictionary, max_window_size=frame.most_window)
+        window = base_window(base, frame.place, output.what)
+        dictionary = zstandard.ZstdCompressionDict(window, zstandard.DICT_TYPE_RAWCONTENT) if window else None
+        del window  # the dictionary has a copy of its own
+    decoder = zstandard.ZstdDecompressor(dict_data=dictionary, max_window_size=MAX_WINDOW)
     stored = cast(IO[bytes], _Span(source, frame.stored_size))
     try:
         with decoder.stream_reader(stored, read_size=CHUNK, read_across_frames=False) as decoded:
@@ -84,15 +86,17 @@ def _decode(source: IO[bytes], frame: Frame, base: Path | None, output: _Output)
         raise MalformedBundle(f"{output.what}: zstd: {error}") from error
 
 
-def _window(base: Path, place: int, what: str) -> zstandard.ZstdCompressionDict | None:
-    """The 64 MiB of the base that one block may refer to; all of a smaller base."""
+def base_window(base: Path, place: int, what: str) -> bytes:
+    """The 16 MiB of a base that one block may refer to; all of a smaller one.
+
+    Raises: MalformedBundle: a place from which less than that is left. BundleError: it cannot be read.
+    """
     with reading(str(base)), base.open("rb", buffering=0) as stream:
         size = os.fstat(stream.fileno()).st_size
         if place > max(0, size - BASE_WINDOW):
             raise MalformedBundle(f"{what}: a block of the patch refers to byte {place} of a base of {size}")
         stream.seek(place)
-        data = stream.read(BASE_WINDOW)
-    return zstandard.ZstdCompressionDict(data, zstandard.DICT_TYPE_RAWCONTENT) if data else None
+        return stream.read(BASE_WINDOW)
 
 
 class _Span(io.RawIOBase):

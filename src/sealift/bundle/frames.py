@@ -14,11 +14,11 @@ from sealift.bundle.transport import PATCH, StoredObject
 from sealift.errors import MalformedBundle
 
 MAX_WINDOW: Final = 1 << 23
-"""8 MiB: what a decoder of a `zstd` object may be made to allocate (clause 4.5)."""
-BLOCK: Final = 1 << 25
-"""32 MiB: a patch is made block by block, and so is what it needs of memory (clause 4.6)."""
-BASE_WINDOW: Final = 1 << 26
-"""64 MiB: how much of the base one block may refer to (clause 4.6)."""
+"""8 MiB: what a decoder may be made to allocate (clause 4.5)."""
+BLOCK: Final = 1 << 23
+"""8 MiB: a patch is made block by block, so that memory does not grow with the object (clause 4.6)."""
+BASE_WINDOW: Final = 1 << 24
+"""16 MiB: how much of the base one block may refer to (clause 4.6)."""
 PLACE: Final = 8
 """Bytes before each frame of a patch: where in the base its window begins, little-endian."""
 
@@ -29,14 +29,13 @@ _RLE, _RESERVED = 1, 3
 
 @dataclass(frozen=True, slots=True)
 class Frame:
-    """One frame of a stored object: its bytes there, the bytes it decodes to, and the most it may allocate.
+    """One frame of a stored object: its bytes there, and the bytes it decodes to.
 
     `place` is where its window of the base begins; None where no base is needed.
     """
 
     stored_size: int
     size: int
-    most_window: int
     place: int | None
 
 
@@ -53,17 +52,16 @@ def read_frames(source: IO[bytes], stored: StoredObject, sha256: str) -> tuple[F
         for size in block_sizes(stored.size) if is_patch else (stored.size,):
             place = _place(source, what) if is_patch else None
             position += PLACE if is_patch else 0
-            limits = Frame(0, size, BLOCK if is_patch else MAX_WINDOW, place)
-            length = _walk(source, limits, what, position)
+            length = _walk(source, size, what, position)
             position += length
-            found.append(Frame(length, size, limits.most_window, place))
+            found.append(Frame(length, size, place))
     if position != stored.stored_size:
         raise MalformedBundle(f"{what}: its zstd frame ends at byte {position} of {stored.stored_size}")
     return tuple(found)
 
 
 def block_sizes(size: int) -> Iterator[int]:
-    """How an object is cut up for a patch: 32 MiB each, the last one shorter."""
+    """How an object is cut up for a patch: 8 MiB each, the last one shorter."""
     for start in range(0, size, BLOCK):
         yield min(BLOCK, size - start)
 
@@ -75,9 +73,9 @@ def _place(source: IO[bytes], what: str) -> int:
     return int.from_bytes(data, "little")
 
 
-def _walk(source: IO[bytes], limits: Frame, what: str, position: int) -> int:
+def _walk(source: IO[bytes], expected: int, what: str, position: int) -> int:
     """The bytes of the frame that begins here."""
-    header_size, has_checksum = _check_header(source, limits, what)
+    header_size, has_checksum = _check_header(source, expected, what)
     length, is_last = header_size, False
     while not is_last:  # RFC 8878, section 3.1.1.2: a decoder skips what follows a frame without a word
         block = int.from_bytes(source.read(3).ljust(3, b"\xff"), "little")  # cut off: reads as reserved
@@ -91,7 +89,7 @@ def _walk(source: IO[bytes], limits: Frame, what: str, position: int) -> int:
     return length
 
 
-def _check_header(source: IO[bytes], limits: Frame, what: str) -> tuple[int, bool]:
+def _check_header(source: IO[bytes], expected: int, what: str) -> tuple[int, bool]:
     """What the frame asks for; returns the bytes of its header, and whether a checksum ends it."""
     head = source.read(_SHORTEST_HEADER)
     if not head.startswith(MAGIC):
@@ -101,9 +99,9 @@ def _check_header(source: IO[bytes], limits: Frame, what: str) -> tuple[int, boo
         frame = zstandard.get_frame_parameters(head)
     except zstandard.ZstdError as error:
         raise MalformedBundle(f"{what}: not a zstd frame") from error
-    if frame.content_size != limits.size or frame.window_size > limits.most_window or frame.dict_id:
+    if frame.content_size != expected or frame.window_size > MAX_WINDOW or frame.dict_id:
         raise MalformedBundle(
             f"{what}: its zstd frame says {frame.content_size} bytes with a window of {frame.window_size}; "
-            f"expected {limits.size}, at most {limits.most_window}, and no dictionary"
+            f"expected {expected}, at most {MAX_WINDOW}, and no dictionary"
         )
     return len(head), frame.has_checksum

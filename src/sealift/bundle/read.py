@@ -207,7 +207,7 @@ def verify_objects(
         decode to.
     Raises: DigestMismatch, MissingPart, MalformedBundle.
     """
-    one_patch = threading.Lock()  # each may need 200 MB
+    one_patch = threading.Lock()  # each needs memory for its window of the base
 
     def check(batch: list[str]) -> tuple[int, list[str]]:
         undecoded = []

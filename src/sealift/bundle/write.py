@@ -1,4 +1,4 @@
-"""Layer folders -> a bundle: hash, store each object once, sign, write as a file or a folder."""
+"""Layer folders -> a bundle, full or a delta: hash, store each object once, sign, write as a file or a folder."""
 
 from __future__ import annotations
 
@@ -9,15 +9,16 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from hashlib import file_digest
 from pathlib import Path
+from typing import Protocol
 
 from sealift import canonical
 from sealift.bundle import layout, tar
 from sealift.bundle.codec import CHUNK
 from sealift.bundle.documents import FileEntry, LayerRef, Release, encode_manifest, path_problem
-from sealift.bundle.encode import store_object
-from sealift.bundle.read import read_bundle
+from sealift.bundle.encode import Stored, store_object
+from sealift.bundle.read import Known, read_bundle
 from sealift.bundle.source import Source, open_source
-from sealift.bundle.transport import StoredObject, Transport, decode_transport
+from sealift.bundle.transport import Base, Transport, decode_transport
 from sealift.errors import UsageError
 from sealift.events import Progress
 from sealift.trust.keys import (
@@ -53,6 +54,50 @@ class Layer:
         """How release.json names it."""
         size = sum(entry.size for entry in self.files.values())
         return LayerRef(canonical.digest(encode_manifest(self.files)), len(self.files), size)
+
+
+class Travel(Protocol):
+    """What of a release travels, and how each object is stored; called from several threads."""
+
+    @property
+    def bases(self) -> tuple[Base, ...]:
+        """The releases that the rest must come from; none for a full bundle."""
+        ...
+
+    def carries(self, digest: str) -> bool:
+        """True if the object or manifest of that digest travels."""
+        ...
+
+    def store(self, source: Path, sha256: str, size: int, staging: Path) -> Stored:
+        """The stored bytes of an object that travels, as a file in `staging` or `source` itself."""
+        ...
+
+
+class Everything:
+    """A full bundle."""
+
+    bases: tuple[Base, ...] = ()
+
+    def carries(self, digest: str) -> bool:  # noqa: ARG002
+        """As `Travel.carries`."""
+        return True
+
+    def store(self, source: Path, sha256: str, size: int, staging: Path) -> Stored:
+        """As `Travel.store`."""
+        return store_object(source, sha256, size, staging)
+
+
+@dataclass(frozen=True, slots=True)
+class Written:
+    """A bundle as it was written: bytes of its documents and of its objects as stored, and each object."""
+
+    documents: Mapping[str, int]
+    objects: Mapping[str, Stored]
+
+    @property
+    def size(self) -> int:
+        """The bytes of all parts."""
+        return sum(self.documents.values()) + sum(item.item.stored_size for item in self.objects.values())
 
 
 @dataclass(frozen=True, slots=True)
@@ -112,61 +157,76 @@ def write_bundle(
     layers: Mapping[str, Layer],
     endorse: Endorse,
     progress: Progress,
-) -> int:
+    travel: Travel | None = None,
+) -> Written:
     """Write the bundle, complete or not at all: one file if `destination` ends in .sealift, else a folder.
 
-    Returns: the bytes of all its parts as stored.
+    Args:
+        travel: what travels of it; None: everything.
     Raises: UsageError: the destination exists and is not an older bundle.
     """
+    travel = travel or Everything()
     refuse_destination(destination)
     staging = destination.with_name(f".{destination.name}.staging")
     shutil.rmtree(staging, ignore_errors=True)
     staging.mkdir(parents=True)
     try:
-        stored = _store_objects(layers, staging, progress)
-        documents = {
-            layout.manifest(layer.ref.manifest): encode_manifest(layer.files) for layer in layers.values()
-        }
-        documents |= {layout.root(signed.root.version): signed.encode() for signed in endorse.roots}
-        transport = Transport(
-            release=release.identity,
-            manifests=tuple(sorted({layer.ref.manifest for layer in layers.values()})),
-            objects={sha256: item for sha256, (item, _) in stored.items()},
-        ).encode()
-        documents |= {layout.RELEASE: release.encode(), layout.TRANSPORT: transport}
-        documents |= _signature_documents(
-            endorse.sign(RELEASE_CONTEXT + release.encode()), (), endorse.sign(TRANSPORT_CONTEXT + transport)
-        )
-        size = sum(item.stored_size for item, _ in stored.values()) + sum(map(len, documents.values()))
-        endorse.accept(size)
+        objects = _store_objects(layers, travel, staging, progress)
+        documents = _documents(release, layers, travel, objects, endorse)
+        written = Written({name: len(data) for name, data in documents.items()}, objects)
+        endorse.accept(written.size)
         progress.start("write the bundle")
         write_parts(
-            destination, Parts(documents, {layout.object_(sha): path for sha, (_, path) in stored.items()})
+            destination, Parts(documents, {layout.object_(sha): item.path for sha, item in objects.items()})
         )
     finally:
         shutil.rmtree(staging, ignore_errors=True)
-    return size
+    return written
+
+
+def _documents(
+    release: Release,
+    layers: Mapping[str, Layer],
+    travel: Travel,
+    objects: Mapping[str, Stored],
+    endorse: Endorse,
+) -> dict[str, bytes]:
+    """Every part but the objects, signed."""
+    refs = {layer.ref.manifest: layer for layer in layers.values() if travel.carries(layer.ref.manifest)}
+    documents = {layout.manifest(digest): encode_manifest(layer.files) for digest, layer in refs.items()}
+    documents |= {layout.root(signed.root.version): signed.encode() for signed in endorse.roots}
+    transport = Transport(
+        release=release.identity,
+        manifests=tuple(sorted(refs)),
+        objects={sha256: stored.item for sha256, stored in objects.items()},
+        bases=travel.bases,
+    ).encode()
+    documents |= {layout.RELEASE: release.encode(), layout.TRANSPORT: transport}
+    return documents | _signature_documents(
+        endorse.sign(RELEASE_CONTEXT + release.encode()), (), endorse.sign(TRANSPORT_CONTEXT + transport)
+    )
 
 
 def _store_objects(
-    layers: Mapping[str, Layer], staging: Path, progress: Progress
-) -> dict[str, tuple[StoredObject, Path]]:
+    layers: Mapping[str, Layer], travel: Travel, staging: Path, progress: Progress
+) -> dict[str, Stored]:
     files = {
         entry.sha256: (layer.root / name, entry.size)
         for layer in layers.values()
         for name, entry in layer.files.items()
+        if travel.carries(entry.sha256)
     }
     progress.start("compress objects", sum(size for _, size in files.values()))
 
-    def store(sha256: str) -> tuple[StoredObject, Path]:
+    def store(sha256: str) -> Stored:
         path, size = files[sha256]
-        return store_object(path, sha256, size, staging)
+        return travel.store(path, sha256, size, staging)
 
-    stored: dict[str, tuple[StoredObject, Path]] = {}
+    stored: dict[str, Stored] = {}
     with ThreadPoolExecutor(os.cpu_count()) as pool:
         for sha256, result in zip(files, pool.map(store, files), strict=True):
             stored[sha256] = result
-            progress.advance(result[0].size)
+            progress.advance(result.item.size)
     return stored
 
 
@@ -228,12 +288,14 @@ def rewrite_signatures(
     rewrite(path, documents, drop=(layout.RELEASE_SIGNATURES, layout.TRANSPORT_SIGNATURES))
 
 
-def reissue(path: Path, release: Release) -> None:
+def reissue(path: Path, release: Release, known: Known = lambda _: None) -> None:
     """Give a bundle another release.json over the same layers (`sign --as-seq`); all signatures go.
 
+    Args:
+        known: manifests that a delta leaves out.
     Raises: BundleError: the bundle there is damaged. UsageError: other layers.
     """
-    bundle = read_bundle(open_source(path))
+    bundle = read_bundle(open_source(path), known)
     if release.layers != bundle.release.layers:
         raise UsageError(f"{path}: a re-issue keeps the layers")
     transport = replace(decode_transport(bundle.transport), release=release.identity)

@@ -18,9 +18,11 @@ from sealift.cli.options import add_common, add_prefix, prefix_of
 from sealift.errors import UsageError
 from sealift.model.settings import Schema, Settings, schema_of, settings_of
 from sealift.serve.care import Care, Unattended, WorkerLaunch
+from sealift.serve.listening import bind
 from sealift.serve.notify import inherited_listener
-from sealift.serve.supervisor import Supervisor, SupervisorOptions, bind
+from sealift.serve.supervisor import Supervisor
 from sealift.serve.watching import Watcher
+from sealift.serve.workers import SupervisorOptions
 from sealift.store.prefix import Prefix, choose_service, system
 from sealift.store.releases import InstalledRelease, active_release
 from sealift.store.site import read_site

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import copy
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -58,37 +57,29 @@ def read_changes(schema: Schema, site: SiteFile, pairs: Sequence[str]) -> tuple[
 
     Raises: UsageError: a key twice. BadSettings: the file that would come out of it is not permitted; all problems.
     """
-    table = parsed(site).table
-    standing = dict(leaves(table))
+    standing = dict(leaves(parsed(site).table))
     changes: dict[str, Change] = {}
     for pair in pairs:
         name, _, text = pair.partition("=")
         name = name.strip()
+        if not pair.isprintable():
+            raise UsageError(f"{pair!r}: expected KEY=VALUE in plain characters")
         if name in changes:
             raise UsageError(f"{name} is set twice in one command")
         setting = schema.settings.get(name)
         path = setting.path if setting is not None else tuple(name.split("."))
         after = None if not text.strip() else setting.parse(text.strip()) if setting is not None else text
         changes[name] = Change(name, path, standing.get(name), after)
-    wanted = copy.deepcopy(table)
-    for change in changes.values():
-        _put(wanted, change.path, change.after)
+    wanted = parsed(_with(site, site.path.stem, tuple(changes.values()))).table
     problems = list(schema.problems(wanted))
     if problems:
         raise refusal(f"{site.path} is unchanged", problems)
     return tuple(change for change in changes.values() if change.after != change.before)
 
 
-def _put(table: dict[str, Any], path: tuple[str, ...], value: Any) -> None:
-    for key in path[:-1]:
-        below = table.setdefault(key, {})
-        if not isinstance(below, dict):
-            return
-        table = below
-    if value is None:
-        table.pop(path[-1], None)
-    else:
-        table[path[-1]] = value
+def _with(site: SiteFile, name: str, changes: Sequence[Change]) -> SiteFile:
+    """The file as it would be."""
+    return SiteFile(site.path, changed(site, name, {change.path: change.after for change in changes}))
 
 
 def apply_changes(
@@ -101,10 +92,10 @@ def apply_changes(
         NotActivated: no worker got ready with the new settings; the file is as before, the old one serves on.
         StoreError: the log or the file cannot be written; nothing changed.
     """
-    data = changed(site, release.name, {change.path: change.after for change in changes})
-    settings = settings_of(schema_of(release.tree), SiteFile(site.path, data))
+    after = _with(site, release.name, changes)
+    settings = settings_of(schema_of(release.tree), after)
     _log(prefix, release, "set", [change.words for change in changes])
-    write_site(site.path, data)
+    write_site(site.path, after.data)
     names = {change.name.rpartition(".")[2] for change in changes}
     notes: list[str] = []
     if names & set(_BY_WORKERS):
@@ -113,7 +104,7 @@ def apply_changes(
         notes += _at_restart(prefix, release.name, settings, moves=bool(names & set(_ADDRESS)))
     if names - {*_BY_WORKERS, *_AT_RESTART}:
         notes.append("slo, limits and watch count from the next check and watch on")
-    return (*notes, *_warnings(prefix, release, data, site.path))
+    return (*notes, *_warnings(prefix, release, after))
 
 
 def _reload(prefix: Prefix, release: InstalledRelease, before: SiteFile) -> str:
@@ -151,10 +142,10 @@ def _at_restart(prefix: Prefix, name: str, settings: Settings, *, moves: bool) -
     return [f"host, port and drain_s wait for: sudo {advice}"]
 
 
-def _warnings(prefix: Prefix, release: InstalledRelease, data: bytes, path: Path) -> list[str]:
+def _warnings(prefix: Prefix, release: InstalledRelease, site: SiteFile) -> list[str]:
     """Other releases that are here and would refuse these settings: they could be switched to at any time."""
     found = []
-    table = parsed(SiteFile(path, data)).table
+    table = parsed(site).table
     for other in installed_releases(prefix, release.name):
         problems = list(schema_of(other.tree).problems(table)) if other.tree != release.tree else []
         if problems:

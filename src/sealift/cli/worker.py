@@ -13,6 +13,7 @@ import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 
+from sealift.check.canary import load_canary
 from sealift.cli.services import project_service, release_service
 from sealift.model.service import Service
 from sealift.observe.exposition import render
@@ -48,7 +49,7 @@ def run(args: argparse.Namespace) -> int:
             WorkerOptions(drain_s=args.drain_s),
             render_metrics=render,
             channel=channel,
-            canary=_canary(args),
+            canary=_canary(args, service),
         )
 
 
@@ -61,8 +62,11 @@ def _service(args: argparse.Namespace) -> Iterator[Service]:
         yield project_service(args.project, Path(workspace))
 
 
-def _canary(args: argparse.Namespace) -> Canary | None:
-    return None
+def _canary(args: argparse.Namespace, service: Service) -> Canary | None:
+    """The golden inputs of a release; a project folder has none recorded yet."""
+    if args.tree is None:
+        return None
+    return load_canary(service, args.tree / "application" / "goldens")
 
 
 def _dies_with(channel: socket.socket) -> bool:

@@ -5,12 +5,16 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any, Final, Protocol
 
 from numpy.typing import NDArray
 
 Arrays = dict[str, NDArray[Any]]
 """Tensor name -> array; BYTES tensors are object arrays of `str`."""
+
+
+QUICK_RUN_S: Final = 0.0003
+"""A model that is quicker is served on one thread: a pool's hand-over costs it more than it gains."""
 
 
 @dataclass(frozen=True, slots=True)

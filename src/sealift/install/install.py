@@ -196,9 +196,11 @@ def release_to_return_to(keeper: Keeper) -> InstalledRelease:
     for tree in (*wanted, *journal.committed):
         if tree is not None and tree != now and keeper.is_installed(tree):
             return keeper.release(tree)
+    others = [r.version for r in installed_releases(keeper.prefix, keeper.name) if r.tree.name != now]
+    staged = f" (installed, but never committed: {', '.join(others)})" if others else ""
     raise NotInstalled(
-        f"{keeper.name}: no older release to go back to; nothing was changed",
-        next_step=f"sealift status {keeper.name}; install another bundle",
+        f"{keeper.name}: no older release to go back to{staged}; nothing was changed",
+        next_step=f"sealift activate {keeper.name} VERSION" if others else "install another bundle",
     )
 
 

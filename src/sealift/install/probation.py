@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import logging
-import os
 from collections.abc import Callable
 from typing import Any, Final
 
@@ -118,8 +117,8 @@ class Probation:
         """
         reasons = self._judged.reasons
         with reserve_spent(self._keeper.prefix):
+            self._write_evidence()  # before the journal: cut off here, it is judged and written again
             safe = self._keeper.fall_back(reasons)
-            self._write_evidence()
         log.error("falling back to %s: %s", safe, "; ".join(reasons))
         return safe
 
@@ -182,14 +181,14 @@ class Probation:
     def _write_evidence(self) -> None:
         if self._watch is None:
             return
-        keeper, folder = self._keeper, self._keeper.prefix.evidence(self._keeper.name)
+        keeper = self._keeper
         turn = keeper.journal.turn
-        name = f"{turn.tree if turn else keeper.name}-{int(keeper.clock())}-{os.getpid()}.json"
+        path = keeper.prefix.evidence(keeper.name) / f"{turn.tree if turn else keeper.name}.json"
         doc = {
             "reasons": list(self._judged.reasons),
             "watched": self._watch.watched.to_json(),
         }
         try:
-            write_document(folder / name, doc)
+            write_document(path, doc)
         except SealiftError as error:
             log.warning("the evidence could not be kept: %s", error.message)

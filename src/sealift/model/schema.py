@@ -134,19 +134,22 @@ class Schema:
 
     def problems(self, site: Mapping[str, Any], lines: Mapping[KeyPath, int] | None = None) -> Iterator[str]:
         """What of a site file this release refuses, in the order of the file where `lines` are given."""
-        found = [(path, text) for path, text in self._found(site, ())]
         if lines is None:
-            yield from (text for _, text in found)
+            yield from (text for _, text in self._found(site, ()))
             return
-        placed = [(line_of(dict(lines), path), text) for path, text in found]
+        known = dict(lines)
+        placed = [(line_of(known, path), text) for path, text in self._found(site, ())]
         yield from (f"line {line}: {text}" for line, text in sorted(placed, key=lambda entry: entry[0]))
 
     def _found(self, table: Mapping[str, Any], above: KeyPath) -> Iterator[tuple[KeyPath, str]]:
         for key, value in table.items():
             path = (*above, key)
             name = ".".join(map(str, path))
-            if name in self.settings:
-                problem = self.settings[name].problem_with(value)
+            setting = self.settings.get(name)
+            if setting is not None and setting.path != path:
+                yield path, f"{named(name)}: a dot inside of quotes is no table; write {name}"
+            elif setting is not None:
+                problem = setting.problem_with(value)
                 if problem:
                     yield path, f"{name}: {problem}"
             elif not self._is_group(path):
@@ -209,7 +212,7 @@ def from_environment(environ: Mapping[str, str]) -> dict[str, Value]:
     if host:
         found["host"] = host
     if port:
-        if not (port.isascii() and port.isdigit() and int(port) < 65536):
+        if not (port.isascii() and port.isdigit() and len(port) <= 5 and int(port) < 65536):
             raise UsageError(f"SEALIFT_PORT is {port!r}, expected a number from 0 to 65535")
         found["port"] = int(port)
     return found

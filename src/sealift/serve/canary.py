@@ -122,6 +122,7 @@ class GatedSession:
 
     def __init__(self, predictor: Predictor) -> None:
         self._predictor = predictor
+        self.pipeline = predictor.pipeline
 
     @property
     def device(self) -> str:

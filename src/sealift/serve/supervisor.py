@@ -7,7 +7,6 @@ serves, the one it was started from included. What is served, watched and writte
 from __future__ import annotations
 
 import asyncio
-import concurrent.futures.thread  # noqa: F401 - asyncio.to_thread loads it late, from a tree that may be gone
 import contextlib
 import logging
 import os
@@ -18,27 +17,20 @@ from collections.abc import AsyncIterator, Callable, Coroutine
 from enum import Enum
 from functools import partial
 from pathlib import Path
-from typing import Any, Final, TypeVar
+from typing import Any
 
-from sealift.errors import NotActivated, NotServing, SealiftError, StoreError
+from sealift.errors import NotActivated, NotServing, SealiftError
+from sealift.serve.asking import Asking
 from sealift.serve.backoff import Backoff
 from sealift.serve.care import Advice, Care, Seen, WatchWish, WorkerLaunch
 from sealift.serve.desk import Desk
+from sealift.serve.health import Health
 from sealift.serve.memory import available_bytes
 from sealift.serve.notify import notify, watchdog_s
 from sealift.serve.stage import Stage
-from sealift.serve.traffic import Traffic
-from sealift.serve.workers import RunningWorker, SupervisorOptions, Workers
-
-__all__ = ["State", "Supervisor", "SupervisorOptions", "WorkerLaunch", "bind"]
+from sealift.serve.workers import SupervisorOptions, Workers
 
 log = logging.getLogger("sealift.supervisor")
-
-Result = TypeVar("Result")
-
-_TICKS: Final = 10
-_FOREIGN: Final = (Exception,)
-"""What a `Care` may raise: whatever it is, the service goes on."""
 
 
 class State(Enum):
@@ -71,23 +63,20 @@ class Supervisor:
     ) -> None:
         self._care = care
         self._listener = listener
-        self._options = options
         self._state = State.STARTING
         self._stop = asyncio.Event()
-        self._news = asyncio.Event()
         self._turning = asyncio.Lock()
-        self._asking = asyncio.Lock()
-        self._stage = Stage(Workers(listener, options, self._stop, self._hear), options, available)
+        self._health = health = Health(options)
+        self._asking = Asking(health.fail)
+        self._stage = Stage(Workers(listener, options, self._stop, health.hear), options, available)
         self._desk = Desk(control_path, self) if control_path is not None else None
         self._began = time.monotonic()
         self._backoff = Backoff(options, time.monotonic)
-        self._traffic = Traffic(time.monotonic)
         self._wanted: WorkerLaunch | None = None
         self._is_going_back = False
         self._owes_fell_back = False
         self._attempt: asyncio.Future[None] | None = None
-        self._restarts = self._crashes = self._hung = 0
-        self._last_failure = ""
+        self._restarts = 0
         self._on_serving: Callable[[], None] | None = None
         self._beside: list[asyncio.Future[None]] = []
 
@@ -107,7 +96,7 @@ class Supervisor:
         loop = asyncio.get_running_loop()
         for number in (signal.SIGTERM, signal.SIGINT):
             loop.add_signal_handler(number, self._stop.set)
-        for work in (self._guard(), self._pet()):
+        for work in (self._health.guard(lambda: self._stage.serving), _tell_watchdog()):
             self._beside.append(asyncio.ensure_future(work))
             self._beside[-1].add_done_callback(_report)
         try:
@@ -117,7 +106,7 @@ class Supervisor:
             await self._end()
 
     async def _first(self) -> None:
-        self._wanted = await self._ask(self._care.start)
+        self._wanted = await self._asking.ask(self._care.start)
         try:
             async with self._turning:
                 await self._stage.replace(self._wanted)
@@ -125,20 +114,21 @@ class Supervisor:
         except NotServing as error:
             if self._stop.is_set():
                 return
-            if await self._ask(self._care.watch) is None:
+            if await self._asking.ask(self._care.watch) is None:
                 raise
             self._count_crash(error.message)
 
     async def _keep_serving(self) -> None:
         while not self._stop.is_set():
-            await self._unless_stopped(self._news.wait())
-            self._news.clear()
+            await self._unless_stopped(self._health.news.wait())
+            self._health.news.clear()
             if not self._stop.is_set():
                 await self._attend()
 
     async def _attend(self) -> None:
         """Judge what the worker told; see to it that the wanted one serves."""
-        self._note_end()
+        if self._health.note_end(self._stage.worker):
+            self._count_crash()
         async with self._turning:
             await self._judge()
             await self._settle_debt()
@@ -169,18 +159,18 @@ class Supervisor:
             NotActivated: its worker did not get ready; the old release serves on.
         """
         async with self._turn():
-            launch = await self._ask(partial(self._care.launch, tree))
-            await self._ask(partial(self._care.begin, tree, back=back))
+            launch = await self._asking.ask(partial(self._care.launch, tree))
+            await self._asking.ask(partial(self._care.begin, tree, back=back))
             old = self._stage.serving
             turned = partial(self._care.turned, tree, old.beat if old else None)
             try:
-                await self._stage.replace(launch, lambda: self._ask(turned))
+                await self._stage.replace(launch, lambda: self._asking.ask(turned))
             except SealiftError as error:
-                self._fail(error.message)
-                await self._ask_calmly(partial(self._care.gave_up, tree, error.message))
+                self._health.fail(error.message)
+                await self._asking.calmly(partial(self._care.gave_up, tree, error.message))
                 await self._restore()
                 raise NotActivated(error.message, next_step=error.next_step) from error
-            self._crashes = self._hung = 0
+            self._health.begin_anew()
             self._is_going_back = self._owes_fell_back = False
             self._serves(launch)
 
@@ -191,11 +181,11 @@ class Supervisor:
         """
         async with self._turn():
             tree = self._wanted.tree if self._wanted is not None else None
-            launch = await self._ask(partial(self._care.launch, tree or ""))
+            launch = await self._asking.ask(partial(self._care.launch, tree or ""))
             try:
                 await self._stage.replace(launch)
             except SealiftError as error:
-                self._fail(error.message)
+                self._health.fail(error.message)
                 await self._restore()
                 raise NotActivated(error.message, next_step=error.next_step) from error
             self._serves(launch)
@@ -209,11 +199,11 @@ class Supervisor:
         worker = self._stage.serving
         launch = worker.launch if worker else self._wanted
         return {
-            "crashes": self._crashes,
+            "crashes": self._health.crashes,
             "host": host,
-            "hung": self._hung,
+            "hung": self._health.hung,
             "identity": launch.identity if launch else None,
-            "last_failure": self._last_failure,
+            "last_failure": self._health.last_failure,
             "note": self._stage.note,
             "port": port,
             "release": launch.release if launch else None,
@@ -224,7 +214,7 @@ class Supervisor:
             "tree": launch.tree if launch else None,
             "uptime_s": round(time.monotonic() - self._began, 3),
             "worker": worker.pid if worker else None,
-            **self._traffic.figures(),
+            **self._health.traffic.figures(),
         }
 
     @contextlib.asynccontextmanager
@@ -237,7 +227,7 @@ class Supervisor:
                 yield
             finally:
                 self._enter(State.SERVING if self._is_as_wanted() else State.RESTARTING)
-                self._news.set()
+                self._health.news.set()
 
     def _give_way(self) -> None:
         if self._attempt is not None:
@@ -249,21 +239,21 @@ class Supervisor:
         """Tell the care what was seen while it watches, and do as it says."""
         worker = self._stage.worker
         beat, process = (worker.beat, worker.pid) if worker is not None else (None, 0)
-        seen = Seen(beat, process, self._crashes, self._hung, time.monotonic())
-        found = await self._ask_calmly(partial(_look, self._care, seen))
+        seen = Seen(beat, process, self._health.crashes, self._health.hung, time.monotonic())
+        found = await self._asking.calmly(partial(_look, self._care, seen))
         if found is None:
             return
         wish, advice = found
         if worker is not None:
             worker.canary_every(wish.canary_s if wish is not None else 0.0)
         if advice is Advice.COMMIT:
-            await self._ask_calmly(self._care.commit)
+            await self._asking.calmly(self._care.commit)
         elif advice is Advice.FALL_BACK and not self._is_going_back:
             await self._go_back()
 
     async def _go_back(self) -> None:
-        tree = await self._ask_calmly(self._care.fall_back)
-        launch = await self._ask_calmly(partial(self._care.launch, tree)) if tree is not None else None
+        tree = await self._asking.calmly(self._care.fall_back)
+        launch = await self._asking.calmly(partial(self._care.launch, tree)) if tree is not None else None
         if launch is not None:
             log.error("going back to %s", launch.release)
             self._wanted, self._is_going_back = launch, True
@@ -273,10 +263,10 @@ class Supervisor:
         if self._owes_fell_back:
             self._owes_fell_back = False
             try:
-                await self._ask(self._care.fell_back)
+                await self._asking.ask(self._care.fell_back)
             except SealiftError as error:
                 self._owes_fell_back = True
-                self._fail(f"the fall back is not written down: {error.message}")
+                self._health.fail(f"the fall back is not written down: {error.message}")
 
     # ------------------------------------------------------------------ the wanted worker
 
@@ -300,14 +290,14 @@ class Supervisor:
         if error is None:
             if self._is_going_back:
                 self._is_going_back, self._owes_fell_back = False, True
-                self._crashes = self._hung = 0
+                self._health.begin_anew()
             self._serves(launch)
             await self._settle_debt()
         elif isinstance(error, SealiftError):
             self._count_crash(error.message)
         else:
             log.critical("a restart failed: %r", error, exc_info=error)
-            self._news.set()
+            self._health.news.set()
 
     def _serves(self, launch: WorkerLaunch) -> None:
         self._wanted = launch
@@ -324,82 +314,12 @@ class Supervisor:
         release = self._wanted.release if self._wanted is not None else ""
         notify(f"STATUS={state.value} {release}".rstrip())
 
-    # ------------------------------------------------------------------ what workers do
-
-    def _hear(self, worker: RunningWorker) -> None:
-        """A beat, or the end of the process."""
-        if worker.beat is not None:
-            self._traffic.add(worker.pid, worker.beat)
-            if worker.beat.oldest_s > self._options.stuck_s and not worker.is_expected_to_end:
-                self._hang(worker, f"a request is {worker.beat.oldest_s:.0f} s old")
-        if worker.has_ended:
-            self._traffic.ended(worker.pid)
-        if worker is self._stage.worker:
-            self._news.set()
-
-    def _note_end(self) -> None:
-        worker = self._stage.worker
-        if worker is None or not worker.has_ended or worker.is_expected_to_end:
-            return
-        worker.is_expected_to_end = True
-        self._hung += bool(worker.hung)
-        reason = f"hung ({worker.hung})" if worker.hung else worker.status
-        self._count_crash(f"{worker.launch.release}: worker process {worker.pid} {reason}")
-
-    def _count_crash(self, reason: str) -> None:
-        """Of the release that serves: a release to go back to that does not get ready yet has not crashed."""
-        self._crashes += not self._is_going_back
-        self._fail(reason)
-        self._news.set()
-
-    def _fail(self, reason: str) -> None:
-        if reason != self._last_failure:
-            log.error("%s", reason)
-        self._last_failure = reason
-
-    def _hang(self, worker: RunningWorker, reason: str) -> None:
-        if not worker.hung:
-            worker.hung = reason
-            worker.kill()
-
-    async def _guard(self) -> None:
-        """Look for a worker that is silent. Ticks are counted, not time: a supervisor that was itself
-        stopped for a while (a paused machine) hears the beats that wait before it counts on."""
-        while True:
-            await asyncio.sleep(self._options.hang_s / _TICKS)
-            worker = self._stage.serving
-            if worker is not None:
-                worker.silent_ticks += 1
-                if worker.silent_ticks > _TICKS:
-                    self._hang(worker, f"no beat for {self._options.hang_s:.0f} s")
-
-    async def _pet(self) -> None:
-        """Tell systemd's watchdog that this loop is alive."""
-        period_s = watchdog_s()
-        while period_s is not None:
-            notify("WATCHDOG=1")
-            await asyncio.sleep(period_s / 3)
-
-    # ------------------------------------------------------------------ asking the care
-
-    async def _ask(self, call: Callable[[], Result]) -> Result:
-        """One call at a time, on a thread. Raises: SealiftError, also for what is a bug in it."""
-        async with self._asking:
-            try:
-                return await asyncio.to_thread(call)
-            except SealiftError:
-                raise
-            except _FOREIGN as error:
-                log.critical("a bug: %r", error, exc_info=error)
-                raise StoreError(f"a bug: {error!r}") from error
-
-    async def _ask_calmly(self, call: Callable[[], Result]) -> Result | None:
-        """As `_ask`; an error is logged and None is the answer: that the service goes on is worth more."""
-        try:
-            return await self._ask(call)
-        except SealiftError as error:
-            self._fail(error.message)
-            return None
+    def _count_crash(self, reason: str = "") -> None:
+        """Of the release that serves: one to go back to that does not get ready yet has not crashed."""
+        self._health.crashes += not self._is_going_back
+        if reason:
+            self._health.fail(reason)
+        self._health.news.set()
 
     async def _unless_stopped(self, work: Coroutine[Any, Any, Any]) -> None:
         working, stopping = asyncio.ensure_future(work), asyncio.ensure_future(self._stop.wait())
@@ -418,21 +338,9 @@ def _report(task: asyncio.Future[None]) -> None:
         log.critical("a part of the supervisor died: %r", error, exc_info=error)
 
 
-def bind(host: str, port: int) -> socket.socket:
-    """Bind and listen once; every worker inherits this descriptor (never SO_REUSEPORT, DESIGN 3).
-
-    Raises: NotServing: the address is taken or not this machine's.
-    """
-    family = socket.AF_INET6 if ":" in host else socket.AF_INET
-    listener = socket.socket(family, socket.SOCK_STREAM)
-    try:
-        listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        listener.bind((host, port))
-        listener.listen(1024)
-    except OSError as error:
-        listener.close()
-        raise NotServing(
-            f"{host}:{port}: {error.strerror}", next_step="choose another with --port, or stop who holds it"
-        ) from error
-    listener.setblocking(False)
-    return listener
+async def _tell_watchdog() -> None:
+    """Tell systemd that this loop is alive; a hung worker is the supervisor's own affair."""
+    period_s = watchdog_s()
+    while period_s is not None:
+        notify("WATCHDOG=1")
+        await asyncio.sleep(period_s / 3)

@@ -263,8 +263,9 @@ class Workers:
             log.critical("a worker is not heard any more: %r", error, exc_info=error)
 
 
-def _be_nice(pid: int, nice: int) -> None:
-    """Set the niceness of a worker with all of its threads: it leads a group of its own."""
+def _be_nice(pid: int, more: int) -> None:
+    """Make a worker with all of its threads (it leads a group of its own) nicer than this process by `more`."""
+    nice = os.getpriority(os.PRIO_PROCESS, 0) + more
     try:
         if os.getpriority(os.PRIO_PGRP, pid) != nice:
             os.setpriority(os.PRIO_PGRP, pid, nice)

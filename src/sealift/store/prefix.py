@@ -88,7 +88,7 @@ class Prefix:
         return self.state / "failures" / f"{name}.json"
 
     def evidence(self, name: str) -> Path:
-        """What was seen when a release was taken back, one JSON file each."""
+        """What was seen when a release was taken back, the latest time, one JSON file for each tree."""
         return self.state / "evidence" / name
 
     def site(self, name: str) -> Path:

@@ -83,7 +83,7 @@ def changed(site: SiteFile, name: str, changes: Mapping[Keys, Any]) -> bytes:
             _take_out(document, path)
         else:
             _put(document, path, value)
-    return tomlkit.dumps(document).encode()
+    return (tomlkit.dumps(document).rstrip("\n") + "\n").encode()
 
 
 def _put(document: tomlkit.TOMLDocument, path: Keys, value: Any) -> None:
