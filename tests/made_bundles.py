@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from sealift.bundle.documents import LAYERS
+from sealift.bundle.read import read_bundle
+from sealift.bundle.source import open_source
 from sealift.bundle.write import Endorse
 from sealift.events import Silent
 from sealift.pack.pack import Packed, Parts, pack
@@ -74,8 +76,9 @@ def make_bundle(
     files: Mapping[str, bytes] = FILES,
     product: str = "fraud",
     target: Mapping[str, Any] = TARGET,
+    olds: Sequence[Path] = (),
 ) -> Packed:
-    """Pack `files` as a bundle at `folder/bundle-VERSION`, signed unless `signer` is None."""
+    """Pack `files` as a bundle at `folder/bundle-VERSION`, signed unless `signer` is None; a delta from `olds`."""
     tree = write_tree(folder / f"tree-{version}-{seq}", files)
     roots = (signer.signed,) if signer else ()
     parts = Parts(product, version, tree, target, {"goldens": True}, {}, lambda created: b"{}")
@@ -85,6 +88,7 @@ def make_bundle(
         Endorse(lambda message: (signer.release_key.sign(message),) if signer else (), roots),
         lambda content: Entry(seq, "2026-11-22T17:00:00Z"),
         Silent(),
+        [read_bundle(open_source(old)) for old in olds],
     )
 
 

@@ -102,7 +102,11 @@ def test_the_kernel_takes_it_first_when_memory_runs_out() -> None:
 
 def test_an_interrupted_caller_leaves_nothing_behind(tmp_path: Path) -> None:
     """Ctrl-C reaches the caller alone: the command has a session of its own."""
-    inner = "import os, sys, time; open(sys.argv[1], 'w').write(str(os.getpid())); time.sleep(600)"
+    inner = (  # once it is the kernel's first victim its caller looks after it
+        "import os, sys, time\n"
+        "while int(open('/proc/self/oom_score_adj').read()) != 1000: time.sleep(0.01)\n"
+        "open(sys.argv[1], 'w').write(str(os.getpid())); time.sleep(600)"
+    )
     code = (
         "import sys\nfrom sealift.check.bounded import Bounds, run_bounded\n"
         f"run_bounded([sys.executable, '-I', '-S', '-c', {inner!r}, sys.argv[1]], Bounds())\n"

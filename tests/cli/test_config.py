@@ -198,7 +198,9 @@ def test_a_site_file_that_is_wrong_is_refused_with_its_lines(
     ("words", "code"),
     [
         (("set",), 2), (("set", "fraud"), 2), (("show", "threads=2"), 2), (("set", "fraud", "threads"), 2),
-        (("set", "threads=1", "threads=2"), 2), (("set", "host=\udcff"), 2), (("set", "host=a\x1b[0m"), 2), (("show", "nobody"), 42), (("show", "../x"), 2),
+        (("set", "threads=1", "threads=2"), 2),
+        (("set", "host=\udcff"), 2), (("set", "host=a\x1b[0m"), 2),
+        (("show", "nobody"), 42), (("show", "../x"), 2),
         (("show", "--against", "x"), 2), (("diff", "--against", "nowhere"), 2),
     ],
 )  # fmt: skip

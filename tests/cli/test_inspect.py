@@ -170,7 +170,7 @@ def test_html_and_sbom_and_files_are_written_in_one_go(desk: Desk) -> None:
     assert "extracted 12 files to" in desk.err
     assert desk.out.startswith("VERIFIED")
     assert desk.run("inspect", desk.old, "--extract", folder / "again", "--json") == 0
-    assert json.loads(desk.out)["extracted"] == {"files": 12, "left_out": 0, "size": 3908}
+    assert json.loads(desk.out)["extracted"] == {"files": 12, "left_out": 0, "patches": 0, "size": 3908}
 
 
 @pytest.mark.parametrize("flag", ["--html", "--sbom", "--extract"])

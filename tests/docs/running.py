@@ -12,7 +12,7 @@ import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Final
+from typing import IO, Final
 
 from tests.docs.pages import Command, Page
 
@@ -105,21 +105,25 @@ def _run(script: str, place: Place) -> str:
         **place.environment,
     }
     (place.folder / ".script").write_text(script)
+    with (place.folder / ".said").open("wb") as said:
+        _run_session([*place.wrap, "bash", ".script"], place.folder, environment, said)
+    return (place.folder / ".said").read_text(errors="replace")
+
+
+def _run_session(argv: Sequence[str], folder: Path, environment: Mapping[str, str], said: IO[bytes]) -> None:
     session = subprocess.Popen(
-        [*place.wrap, "bash", ".script"],
-        cwd=place.folder,
+        argv,
+        cwd=folder,
         env=environment,
         stdin=subprocess.DEVNULL,
-        stdout=subprocess.PIPE,
-        text=True,
+        stdout=said,
         start_new_session=True,
     )
     try:
-        output, _ = session.communicate(timeout=LONGEST_S)
+        session.wait(LONGEST_S)
     finally:
         with contextlib.suppress(ProcessLookupError):
             os.killpg(session.pid, signal.SIGKILL)
-    return output
 
 
 def _write_shims(place: Place) -> None:

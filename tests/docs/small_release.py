@@ -21,18 +21,18 @@ PER_BEAT = 20
 BEAT_S = 0.05
 
 
-def option(name):
+def option(name: str) -> str:
     """The value of `--name=VALUE`."""
     return next((word.partition("=")[2] for word in sys.argv if word.startswith(name + "=")), "")
 
 
-def manner(tree):
+def manner(tree: str) -> str:
     """`good`, `differs`, `dies`, `errs` or `crashes`."""
     with open(tree + "/application/manner") as stream:  # noqa: PTH123 - it starts in a tenth of a second
         return stream.read().strip()
 
 
-def check(tree):
+def check(tree: str) -> None:
     """The report of a release that holds, unless it is one that does not."""
     differs = OTHERWISE if manner(tree) == "differs" else {}
     findings = [
@@ -43,7 +43,7 @@ def check(tree):
     print(json.dumps(report))
 
 
-def beat(number, how):
+def beat(number: int, how: str) -> dict[str, object]:
     """What it says that it has done by its beat of that number."""
     requests = number * PER_BEAT
     return {
@@ -55,7 +55,7 @@ def beat(number, how):
     }
 
 
-def work(tree):
+def work(tree: str) -> None:
     """Beat until told to retire, or the supervisor is gone."""
     how = manner(tree)
     if how == "dies":

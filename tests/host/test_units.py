@@ -41,7 +41,7 @@ def test_an_address_is_written_as_systemd_reads_it(host: str, expected: str) -> 
 def test_a_port_that_is_not_fixed_is_refused_with_the_command_that_sets_one(port: int) -> None:
     with pytest.raises(HostError, match="needs a fixed one") as error:
         address_text("fraud", "127.0.0.1", port)
-    assert error.value.next_step == "sealift config set fraud port 8000"
+    assert error.value.next_step == "sealift config set fraud port=8000"
 
 
 @pytest.mark.parametrize("host", ["", "a" * 70])

@@ -100,7 +100,9 @@ def test_a_full_disk_refuses_the_install_and_keeps_what_is_active(shell: Shell) 
 
 
 def test_a_disk_that_is_nearly_full_is_refused_before_anything_is_written(shell: Shell) -> None:
-    said = shell.run(FULL.replace("head -c 200m", "head -c 28m") + 'install 3; active; ls "$BOX/releases/fraud"')
+    said = shell.run(
+        FULL.replace("head -c 200m", "head -c 28m") + 'install 3; active; ls "$BOX/releases/fraud"'
+    )
     assert "== install 32" in said
     assert "not enough room" in said
     assert "== active 2\n1-" in said
@@ -217,7 +219,8 @@ def test_of_two_installs_at_once_one_is_told_who_works(shell: Shell) -> None:
     slow.mkdir()
     gate = shell.folder / "gate"
     os.mkfifo(gate)
-    boot = tiny.BOOT.replace(b"def check(tree: str) -> None:\n", b"def check(tree: str) -> None:\n    open(%r).read()\n" % str(gate))
+    head = b"def check(tree: str) -> None:\n"
+    boot = tiny.BOOT.replace(head, head + f"    open({str(gate)!r}).read()\n".encode())
     made = tiny.bundle(slow, make_signer(), "7", {**tiny.files("7"), "runtime/boot.py": boot})
     command = [sys.executable, "-m", "sealift", "install", str(made), "--trust", str(slow / "root.json")]
     first = subprocess.Popen([*command, "--prefix", str(shell.box), "--no-input"], stderr=subprocess.DEVNULL)

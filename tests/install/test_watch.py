@@ -101,7 +101,7 @@ def test_above_the_declared_slo_it_goes_back() -> None:
     bounds = replace(BOUNDS, p99_s=0.050)
     assert judge(watched(10, beat(200, 0.090)), bounds).advice is Advice.FALL_BACK
     assert judge(watched(10, beat(200, 0.049)), bounds).advice is Advice.WATCH
-    assert judge(watched(10, beat(199, 0.090)), bounds).advice is Advice.WATCH
+    assert judge(watched(10, beat(19, 0.090)), bounds).advice is Advice.WATCH
 
 
 def test_without_an_slo_the_release_before_is_the_measure() -> None:
@@ -109,6 +109,15 @@ def test_without_an_slo_the_release_before_is_the_measure() -> None:
     assert judge(watched(10, beat(500, 0.200), before=before), BOUNDS).advice is Advice.FALL_BACK
     assert judge(watched(10, beat(500, 0.020), before=before), BOUNDS).advice is Advice.WATCH
     assert judge(watched(10, beat(500, 0.200)), BOUNDS).advice is Advice.WATCH
+
+
+def test_with_few_answers_it_is_enough_that_half_of_them_are_too_slow() -> None:
+    before = beat(1000, 0.005)
+    mixed = beat(57, 0.300).plus(beat(50, 0.002))
+    judged = judge(watched(10, mixed, before=before), BOUNDS)
+    assert judged.advice is Advice.FALL_BACK
+    assert judged.reasons[0].startswith("half of the answers take")
+    assert judge(watched(10, beat(9, 0.300), before=before), BOUNDS).advice is Advice.WATCH
 
 
 def test_memory_above_the_limit_or_three_times_the_check_is_a_leak() -> None:

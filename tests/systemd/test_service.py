@@ -71,7 +71,9 @@ def test_a_hung_supervisor_is_replaced_by_the_watchdog_and_who_waited_is_answere
 
 def test_a_killed_supervisor_comes_back(box: Box) -> None:
     box.serves()
+    killed = box.unit(SERVICE, "MainPID")
     box.machine.run("systemctl", "kill", "--kill-who=main", "--signal=KILL", SERVICE)
+    until(lambda: box.unit(SERVICE, "MainPID") not in (killed, "0"), 30, "systemd started the next one")
     assert box.predict().status == 200
     assert box.status()["state"] == "SERVING"
 
@@ -82,6 +84,27 @@ def test_the_service_comes_back_after_a_power_cut(box: Box) -> None:
     box.machine.boot()
     assert box.serves().release == "fraud@1.0"
     assert box.unit(SERVICE, "NRestarts") == "0"
+
+
+def test_a_new_port_is_taken_with_the_command_that_config_set_names(box: Box) -> None:
+    box.serves()
+    said = box.sealift("config", "set", "fraud", "port=9000").out
+    assert box.predict().status == 200, "nothing moves before the restart"
+    command = next(line for line in said.splitlines() if "wait for:" in line).split("sudo ")[1].split()
+    box.machine.run(*command)
+    assert box.machine.ask(9000, "/v2/health/ready")[0] == 200
+    with pytest.raises(ConnectionRefusedError):
+        box.predict()
+
+
+def test_removing_the_only_release_takes_its_service_away(box: Box) -> None:
+    box.serves()
+    box.machine.run("systemctl", "stop", SOCKET)
+    assert f"stopped and disabled {SERVICE}" in box.sealift("remove", "fraud", "1.0").out
+    assert box.unit(SERVICE, "LoadState") == "not-found"
+    box.machine.cut_power()
+    box.machine.boot()
+    assert box.unit(SERVICE, "LoadState") == "not-found"
 
 
 def is_noted(box: Box) -> bool:

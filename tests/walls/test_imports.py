@@ -165,7 +165,19 @@ def test_the_box_side_imports_without_the_pack_side_packages() -> None:
 
 def test_the_tool_on_the_box_needs_cryptography_and_nothing_else() -> None:
     """`install`, `status`, `serve NAME`, `verify` and `inspect` load neither numpy nor the engine."""
-    thin = ["install", "status", "serve", "verify", "inspect", "predict", "keys", "sign", "trust", "audit"]
+    thin = [
+        "install",
+        "activate",
+        "rollback",
+        "remove",
+        "config",
+        "status",
+        "serve",
+        "verify",
+        "inspect",
+        "predict",
+    ]
+    thin += ["keys", "sign", "trust", "audit"]
     blocked = [*PACK_SIDE_PACKAGES, "numpy", "onnxruntime", "uvloop", "httptools", "PIL", "msgspec"]
 
     modules = [f"sealift.cli.{verb}" for verb in thin]

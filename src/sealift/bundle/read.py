@@ -138,7 +138,7 @@ def read_bundle(source: Source, known: Known = lambda _: None, *, may_lack: bool
 
     Args:
         known: manifests that the box has already, for a bundle that leaves unchanged layers out.
-        may_lack: go on where one is nowhere; what is read then can be looked at, and never be installed.
+        may_lack: go on where one of a delta is nowhere; what is read then can be looked at, never be installed.
     Raises: MalformedBundle, MissingPart, DigestMismatch: a manifest is not the one release.json names.
     """
     raw = document(source, layout.RELEASE)
@@ -155,7 +155,7 @@ def read_bundle(source: Source, known: Known = lambda _: None, *, may_lack: bool
     _check_bases(release, identity, transport)
     found = {layer: _manifest_bytes(source, release, layer, transport, known) for layer in LAYERS}
     lacking = frozenset(layer for layer, data in found.items() if data is None)
-    if lacking and not may_lack:
+    if lacking and not (may_lack and transport.bases):
         raise _no_manifest(release, min(lacking, key=LAYERS.index), transport)
     manifests = {layer: _read_manifest(release, layer, data) for layer, data in found.items()}
     _check_objects(manifests, transport, is_whole=not lacking)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Final
 
@@ -75,10 +75,7 @@ class Transport:
             "release": self.release,
         }
         if self.bases:
-            doc["bases"] = [
-                {"identity": base.identity, "seq": base.seq, "version": base.version}
-                for base in sorted(self.bases)
-            ]
+            doc["bases"] = bases_json(sorted(self.bases))
         return canonical.encode(doc)
 
 
@@ -90,6 +87,11 @@ def _stored_doc(stored: StoredObject) -> dict[str, str | int]:
         "stored_size": stored.stored_size,
     }
     return doc if stored.source is None else doc | {"from": stored.source}
+
+
+def bases_json(bases: Iterable[Base]) -> list[dict[str, str | int]]:
+    """As transport.json names them."""
+    return [{"identity": base.identity, "seq": base.seq, "version": base.version} for base in bases]
 
 
 def decode_transport(data: bytes) -> Transport:

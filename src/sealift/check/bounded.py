@@ -73,11 +73,11 @@ def run_bounded(command: Sequence[str], bounds: Bounds) -> Ended:
         stderr=subprocess.PIPE,
         start_new_session=True,
     )
-    with contextlib.suppress(OSError):
-        Path(f"/proc/{process.pid}/oom_score_adj").write_text(_FIRST_VICTIM)
     group = _Group(process.pid)
-    heard = [_Heard(stream) for stream in (process.stdout, process.stderr) if stream is not None]
     try:
+        with contextlib.suppress(OSError):
+            Path(f"/proc/{process.pid}/oom_score_adj").write_text(_FIRST_VICTIM)
+        heard = [_Heard(stream) for stream in (process.stdout, process.stderr) if stream is not None]
         why = _wait(process, group, bounds)
     finally:
         group.kill()  # before the leader is reaped: until then its number can be nobody else's

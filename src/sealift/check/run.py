@@ -68,8 +68,9 @@ class _Loaded:
 
 
 def _load(model: ServedModel, goldens: Path, settings: Settings) -> _Loaded:
+    session = _session(model, settings.threads)
     recorded = read_set(goldens / f"{model.name}.json")
-    return _Loaded(model, _session(model, settings.threads), build_pipeline(model), recorded, goldens)
+    return _Loaded(model, session, build_pipeline(model), recorded, goldens)
 
 
 def _session(model: ServedModel, threads: int) -> Session:

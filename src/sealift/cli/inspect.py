@@ -12,8 +12,8 @@ from typing import Any
 
 from sealift.bundle import layout
 from sealift.bundle.documents import FileEntry
-from sealift.bundle.read import UnverifiedBundle, read_object
-from sealift.cli.opening import open_to_look, told_plainly
+from sealift.bundle.read import FindBase, UnverifiedBundle, read_object
+from sealift.cli.opening import Looked, bases_at_hand, open_to_look, told_plainly
 from sealift.cli.options import add_common, add_prefix, prefix_of
 from sealift.cli.screen import print_result, progress_of
 from sealift.errors import MissingPart, UsageError
@@ -89,11 +89,16 @@ class _Desk:
 def run(args: argparse.Namespace) -> int:
     """Run `inspect`."""
     with told_plainly():
-        return _run(args)
+        older = None
+        if args.against is not None:
+            with told_plainly(f"--against {args.against}: "):
+                older = open_to_look(args.against, args.trust, prefix_of(args))
+        with bases_at_hand(prefix_of(args), older.bundle if older else None) as base:
+            return _run(args, older, base)
 
 
-def _run(args: argparse.Namespace) -> int:
-    desk = _open(args, time.time())
+def _run(args: argparse.Namespace, older: Looked | None, base: FindBase) -> int:
+    desk = _open(args, older, base, time.time())
     _refuse_places(args, desk.bundle)
     pages = _pages(args, desk)
     result = facts_json(desk.facts)
@@ -102,44 +107,40 @@ def _run(args: argparse.Namespace) -> int:
     elif args.files or args.sha256sum:
         result["files"] = listing.as_json(desk.bundle)
     if args.extract is not None:
-        result["extracted"] = _extract(args, desk.bundle)
+        result["extracted"] = _extract(args, desk)
     for flag, path, data in pages:
         _write(flag, path, data)
     _print(args, desk, result)
     return 0
 
 
-def _extract(args: argparse.Namespace, bundle: UnverifiedBundle) -> dict[str, int]:
+def _extract(args: argparse.Namespace, desk: _Desk) -> dict[str, int]:
     with progress_of(args) as progress:
-        done = extract(bundle, args.extract, progress)
+        done = extract(desk.bundle, args.extract, progress, desk.contents.base)
         progress.note(in_words(done))
-    return {"files": done.files, "left_out": done.left_out, "size": done.size}
+    return {"files": done.files, "left_out": done.left_out, "patches": done.patches, "size": done.size}
 
 
-def _open(args: argparse.Namespace, now: float) -> _Desk:
+def _open(args: argparse.Namespace, older: Looked | None, base: FindBase, now: float) -> _Desk:
     prefix = prefix_of(args)
-    older = None
-    if args.against is not None:
-        with told_plainly(f"--against {args.against}: "):
-            older = open_to_look(args.against, args.trust, prefix)
     looked = open_to_look(args.bundle, args.trust, prefix, older.bundle if older else None)
-    contents = Contents(looked.bundle, _elsewhere(prefix, older.bundle if older else None))
+    contents = Contents(looked.bundle, _elsewhere(prefix, older.bundle if older else None, base), base)
     facts = facts_of(contents, standing_of(looked.bundle, looked.root, looked.policy), now)
     if older is None:
         return _Desk(contents, facts, None)
     with told_plainly(f"--against {args.against}: "):
-        before = Contents(older.bundle, _elsewhere(prefix, None))
+        before = Contents(older.bundle, _elsewhere(prefix, None, base), base)
         old_facts = facts_of(before, standing_of(older.bundle, older.root, older.policy), now)
     return _Desk(contents, facts, compare(facts, old_facts, looked.bundle, older.bundle))
 
 
-def _elsewhere(prefix: Prefix, older: UnverifiedBundle | None) -> Find:
+def _elsewhere(prefix: Prefix, older: UnverifiedBundle | None, base: FindBase) -> Find:
     """Files that do not travel: in the older bundle, else in this box's store."""
     store = store_of(prefix)
 
     def find(entry: FileEntry) -> bytes | None:
         if older is not None and entry.sha256 in older.objects:
-            return read_object(older, entry.sha256)
+            return read_object(older, entry.sha256, base)
         path = store.path(entry)
         return path.read_bytes() if store.has(entry) else None
 

@@ -12,7 +12,15 @@ from typing import Any, Final
 from sealift.bundle.read import VerifiedBundle, read_object
 from sealift.check.launch import Bounds as CheckBounds
 from sealift.check.launch import check_release, require_ok
-from sealift.errors import NotServing, SealiftError
+from sealift.errors import (
+    Downgrade,
+    Locked,
+    NoSpace,
+    NotInstalled,
+    NotServing,
+    SealiftError,
+    StoreError,
+)
 from sealift.host import systemd
 from sealift.install.install import Box
 from sealift.install.keeper import Keeper, Tell
@@ -29,6 +37,10 @@ from sealift.store.site import read_site
 
 log = logging.getLogger("sealift.keeping")
 SWITCH_TIMEOUT_S: Final = 300.0
+_REFUSALS: Final[dict[int, type[SealiftError]]] = {
+    kind.exit_code: kind for kind in (Downgrade, Locked, NoSpace, NotInstalled, StoreError)
+}
+"""What a supervisor refused before it began; anything else is a worker that could not serve."""
 
 
 def keeper_of(prefix: Prefix, name: str, who: str | None = None) -> Keeper:
@@ -68,7 +80,8 @@ def switch_by(prefix: Prefix) -> Callable[[str, str, bool], None]:
         request = {"do": "switch", "to": tree, "back": back}
         answer = control.ask(prefix.control(name), request, SWITCH_TIMEOUT_S)
         if not answer["ok"]:
-            raise NotServing(answer["error"], problems=answer.get("problems", ()))
+            kind = _REFUSALS.get(answer.get("exit_code", 0), NotServing)
+            raise kind(answer["error"], next_step=answer.get("next_step"))
 
     return switch
 

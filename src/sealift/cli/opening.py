@@ -3,24 +3,33 @@
 from __future__ import annotations
 
 import contextlib
+import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
-from sealift.bundle.documents import encode_manifest
-from sealift.bundle.read import UnverifiedBundle, VerifiedBundle, read_bundle, verify
+from sealift.bundle.bases import BundleObjects, manifest_in
+from sealift.bundle.read import (
+    FindBase,
+    UnverifiedBundle,
+    VerifiedBundle,
+    read_bundle,
+    verify,
+    vouch_for,
+)
 from sealift.bundle.source import open_source
 from sealift.errors import MissingPart, SealiftError, TrustError
 from sealift.inspect.visible import visible
 from sealift.install.trust import pinned_root, read_policy, read_root, root_to_trust
 from sealift.store.files import storing
+from sealift.store.objects import store_of
 from sealift.store.prefix import Prefix
 from sealift.store.releases import known_manifest
 from sealift.trust.chain import follow
 from sealift.trust.root import Root, SignedRoot
-from sealift.trust.vouch import Policy
+from sealift.trust.vouch import Policy, Vouched
 
 _MESSAGE: Final = 2000
 
@@ -34,6 +43,15 @@ class Looked:
     policy: Policy
 
 
+@dataclass(frozen=True, slots=True)
+class Judged:
+    """A bundle that the root vouches for, as far as its files are known here; never one to install."""
+
+    bundle: UnverifiedBundle
+    root: Root
+    vouched: Vouched
+
+
 def open_for_install(
     path: Path, trust: Path | None, prefix: Prefix
 ) -> tuple[VerifiedBundle, SignedRoot | None]:
@@ -45,6 +63,37 @@ def open_for_install(
         bundle = read_bundle(open_source(path), _Manifests(prefix))
     offered = read_root(trust) if trust is not None else None
     return verify(bundle, root_to_trust(prefix, offered, bundle), read_policy(prefix)), offered
+
+
+def open_to_verify(
+    path: Path, trust: Path | None, prefix: Prefix, older: UnverifiedBundle | None = None
+) -> Judged:
+    """A bundle and who vouches for it; of a delta some layers may not be known here.
+
+    Args:
+        older: has the manifests that a delta leaves out.
+    Raises: UsageError, BundleError, TrustError, StoreError.
+    """
+    with told_plainly():
+        bundle = read_bundle(open_source(path), _Manifests(prefix, older), may_lack=True)
+    offered = read_root(trust) if trust is not None else None
+    root = root_to_trust(prefix, offered, bundle)
+    return Judged(bundle, root, vouch_for(bundle, root, read_policy(prefix)))
+
+
+@contextmanager
+def bases_at_hand(prefix: Prefix, older: UnverifiedBundle | None) -> Iterator[FindBase]:
+    """The objects that patches are made from: in this box's store, else in an older bundle."""
+    store = store_of(prefix)
+    with tempfile.TemporaryDirectory(prefix="sealift-bases-") as folder:
+        in_older = BundleObjects([older] if older is not None else [], Path(folder))
+
+        def find(sha256: str) -> Path | None:
+            with storing(store.root):
+                path = store.base(sha256)
+            return path if path is not None else in_older(sha256)
+
+        yield find
 
 
 def open_to_look(
@@ -107,8 +156,4 @@ class _Manifests:
         return data
 
     def _in_older(self, digest: str) -> bytes | None:
-        if self._older is None:
-            return None
-        layers = self._older.release.layers
-        found = [self._older.manifests[name] for name, ref in layers.items() if ref.manifest == digest]
-        return encode_manifest(found[0]) if found else None
+        return None if self._older is None else manifest_in(self._older, digest)

@@ -1,4 +1,4 @@
-"""`sealift pack`: project -> one signed bundle."""
+"""`sealift pack`: project -> one signed bundle, full or a delta."""
 
 from __future__ import annotations
 
@@ -14,8 +14,13 @@ from typing import Any
 
 from sealift import __version__, canonical
 from sealift.bundle import layout
+from sealift.bundle.read import UnverifiedBundle, read_bundle
+from sealift.bundle.source import open_source
+from sealift.bundle.transport import bases_json
 from sealift.bundle.write import Endorse
 from sealift.check.launch import record_goldens
+from sealift.cli import explaining
+from sealift.cli.opening import told_plainly
 from sealift.cli.options import add_common, add_passphrase
 from sealift.cli.screen import megabytes, print_result, progress_of, table
 from sealift.cli.signing import Signing, signing_of
@@ -28,6 +33,7 @@ from sealift.errors import UsageError
 from sealift.events import Progress
 from sealift.model.service import ServedModel
 from sealift.pack.application import write_application
+from sealift.pack.delta import check_base, require_bases
 from sealift.pack.gates import Package, check_gates, check_size
 from sealift.pack.pack import Packed, Parts, pack
 from sealift.project.file import load_project
@@ -44,10 +50,11 @@ def configure(parser: argparse.ArgumentParser) -> None:
     add_common(
         parser,
         "Lock and collect everything the service needs, record golden inputs, sign, and write one bundle. "
-        "Packing the same content twice gives the same bytes.",
+        "Packing the same content twice gives the same bytes. --from leaves out what the box has already.",
         "  sealift pack fraud -o /media/usb/ --keys keys\n"
         "  sealift pack . --keys keys --passphrase-file /run/secrets/phrase\n"
         "  sealift pack fraud -o fraud-1.0.sealift --unsigned      (sealift sign it on another machine)\n"
+        "  sealift pack fraud -o /media/usb/ --keys keys --from fraud-1.0.sealift --explain      (a delta)\n"
         "  SOURCE_DATE_EPOCH=0 sealift pack fraud -o fraud-1.0 --keys keys      (a folder)",
     )
     parser.add_argument("project", nargs="?", type=Path, default=Path(), metavar="DIR")
@@ -63,8 +70,23 @@ def configure(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--unsigned", action="store_true", help="leave signing to `sealift sign` on another machine"
     )
+    _add_delta(parser)
     add_wheel_sources(parser)
     add_passphrase(parser)
+
+
+def _add_delta(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument(
+        "--from",
+        dest="olds",
+        action="append",
+        default=[],
+        type=Path,
+        metavar="OLD",
+        help="a delta for boxes that have the release of this full bundle; may be repeated: for a box that has "
+        "any of them. The new release comes after all of them",
+    )
+    parser.add_argument("--explain", action="store_true", help="say what each part costs, and why")
 
 
 def add_wheel_sources(parser: argparse.ArgumentParser) -> None:
@@ -81,9 +103,23 @@ def run(args: argparse.Namespace) -> int:
     signing = signing_of(args)
     target = target_for(project.target, read_host(), own_python())
     with tempfile.TemporaryDirectory(prefix="sealift-pack-") as workspace, progress_of(args) as progress:
-        packed, notes = _pack(args, project, signing, target, Path(workspace), progress)
-    print_result(args, _result(packed, notes), _text(packed, notes))
+        olds = _open_olds(args, project.name, progress)
+        packed, notes = _pack(args, project, signing, target, Path(workspace), progress, olds)
+    print_result(args, _result(args, packed, notes), _text(args, packed, notes))
     return 0
+
+
+def _open_olds(args: argparse.Namespace, product: str, progress: Progress) -> tuple[UnverifiedBundle, ...]:
+    """The bundles of `--from`, every byte checked: before anything else, for what follows takes long."""
+    opened = []
+    for path in args.olds:
+        with told_plainly(f"--from {path}: "):
+            opened.append((path, read_bundle(open_source(path), may_lack=True)))
+    olds = require_bases(opened, product) if opened else ()
+    for old in olds:
+        with told_plainly(f"--from {old.source.name}: "):
+            check_base(old, progress)
+    return olds
 
 
 def _pack(
@@ -93,6 +129,7 @@ def _pack(
     target: Target,
     workspace: Path,
     progress: Progress,
+    olds: Sequence[UnverifiedBundle],
 ) -> tuple[Packed, list[str]]:
     interpreter = _packing_interpreter(target)
     tree = workspace / "tree"
@@ -126,9 +163,11 @@ def _pack(
     endorse = Endorse(
         signing.sign, signing.roots, lambda size: check_size(project.gates, size).require_passed()
     )
-    packed = pack(parts, _destination(args, project), endorse, signing.sequence_for(project.name), progress)
+    sequence = signing.sequence_for(project.name, max((old.release.seq for old in olds), default=None))
+    packed = pack(parts, _destination(args, project, olds), endorse, sequence, progress, olds)
     signing.record(packed)
-    return packed, [*signing.notes, *notes, *golden_notes, *collected.notes, *left_out]
+    more = explaining.delta_notes(packed)
+    return packed, [*signing.notes, *notes, *golden_notes, *collected.notes, *left_out, *more]
 
 
 def _packages(project: Project, collected: Collected) -> list[Package]:
@@ -206,17 +245,21 @@ def wheel_cache() -> Path:
     return Path(base) / "sealift" / "wheels"
 
 
-def _destination(args: argparse.Namespace, project: Project) -> Path:
+def _destination(args: argparse.Namespace, project: Project, olds: Sequence[UnverifiedBundle]) -> Path:
     place: Path = args.output or Path()
     is_bundle = (place / layout.RELEASE).is_file()
     if place.is_dir() and not is_bundle:
-        return place / f"{project.name}-{project.version}{layout.SUFFIX}"
+        names = "-or-".join(old.release.version for old in olds)
+        since = f"-from-{names}" if len(olds) in (1, 2) else "-delta" if olds else ""
+        return place / f"{project.name}-{project.version}{since}{layout.SUFFIX}"
     return place
 
 
-def _result(packed: Packed, notes: list[str]) -> dict[str, Any]:
+def _result(args: argparse.Namespace, packed: Packed, notes: list[str]) -> dict[str, Any]:
     release = packed.release
-    return {
+    result = {
+        "bases": bases_json(packed.bases),
+        "full_size": packed.explanation.full_size,
         "identity": release.identity,
         "layers": {name: ref.size for name, ref in release.layers.items()},
         "name": release.product,
@@ -227,16 +270,18 @@ def _result(packed: Packed, notes: list[str]) -> dict[str, Any]:
         "stored_size": packed.stored_size,
         "version": release.version,
     }
+    return result | ({"explanation": explaining.as_json(packed.explanation)} if args.explain else {})
 
 
-def _text(packed: Packed, notes: list[str]) -> str:
+def _text(args: argparse.Namespace, packed: Packed, notes: list[str]) -> str:
     release = packed.release
     rows = [(f"  {name}", f"{ref.files} files", megabytes(ref.size)) for name, ref in release.layers.items()]
     lines = [
         f"packed {release.product} {release.version} {canonical.short(release.identity)} (sequence {release.seq})",
         table(rows, right=(1, 2)),
         *(f"  note: {note}" for note in notes),
-        f"  {packed.path}, {megabytes(packed.stored_size)} to carry",
+        *(["", explaining.as_text(packed.explanation), ""] if args.explain else []),
+        f"  {packed.path}, {explaining.carried(packed)}",
         f"  next: sealift inspect {packed.path}   then carry it, and sealift install it on the box",
     ]
     return "\n".join(lines)

@@ -5,18 +5,23 @@ from __future__ import annotations
 import argparse
 import contextlib
 import hashlib
+import tempfile
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
 from datetime import datetime
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 from sealift import canonical
-from sealift.bundle.read import UnverifiedBundle, read_bundle, verify_objects
+from sealift.bundle.bases import BundleObjects, manifest_in
+from sealift.bundle.read import Known, UnverifiedBundle, read_bundle, verify_objects
 from sealift.bundle.source import open_source
+from sealift.cli.opening import told_plainly
 from sealift.cli.options import add_common, add_passphrase, passphrase_of
 from sealift.cli.screen import print_result, progress_of
-from sealift.errors import UsageError
+from sealift.errors import MissingPart, UsageError
+from sealift.events import Progress
 from sealift.ledger.log import append, require_writable
 from sealift.ledger.record import Event
 from sealift.ledger.who import operator
@@ -30,6 +35,7 @@ from sealift.trust.rotate import resolve_key
 from sealift.trust.vouch import Endorsement, Policy, missing
 
 _ROLES = {"release": Role.RELEASE, "officer": Role.OFFICER}
+_NAME_IT = "name the full bundle of a base with --against OLD: only what was checked whole is signed"
 
 
 def configure(parser: argparse.ArgumentParser) -> None:
@@ -40,6 +46,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
         "roots that its boxes may not know yet, and say what is still missing.",
         "  sealift sign fraud-1.0.sealift --keys keys\n"
         "  sealift sign /media/usb --keys officer --as officer --passphrase-file F\n"
+        "  sealift sign fraud-1.1-from-1.0.sealift --keys keys --against fraud-1.0.sealift      (a delta)\n"
         "  sealift sign fraud-1.0.sealift --keys keys --as-seq 12      (the older version, issued anew)\n"
         "  sealift sign fraud-1.0.sealift --keys keys --digest-out to-sign.bin      (for an HSM; then)\n"
         "  sealift sign fraud-1.0.sealift --keys keys --signature-in signed.bin --key 9f31c2a0",
@@ -56,6 +63,12 @@ def configure(parser: argparse.ArgumentParser) -> None:
         "--as", dest="role", choices=sorted(_ROLES), default="release", help="default: release"
     )
     parser.add_argument("--key", metavar="KEYID", help="which key, where several could sign")
+    parser.add_argument(
+        "--against",
+        type=Path,
+        metavar="OLD",
+        help="for a delta: the full bundle of a release that it was made from",
+    )
     parser.add_argument(
         "--as-seq",
         type=int,
@@ -86,6 +99,7 @@ class _Desk:
 
     path: Path
     bundle: UnverifiedBundle
+    older: UnverifiedBundle | None
     roots: tuple[SignedRoot, ...]
     paper: Paper
 
@@ -130,14 +144,40 @@ def _refuse_combinations(args: argparse.Namespace) -> None:
 
 
 def _open(args: argparse.Namespace, folder: Path) -> _Desk:
-    bundle = read_bundle(open_source(args.bundle))
+    older = None
+    if args.against is not None:
+        with told_plainly(f"--against {args.against}: "):
+            older = read_bundle(open_source(args.against))
+    try:
+        bundle = read_bundle(open_source(args.bundle), _known(older))
+    except MissingPart as error:
+        raise MissingPart(error.message, next_step=_NAME_IT, problems=error.problems) from error
     roots = signing.all_roots(keyring.read_roots(folder), bundle.roots)
     with progress_of(args) as progress:
-        progress.start("check every object", sum(stored.size for stored in bundle.objects.values()))
-        verify_objects(bundle, progress.advance)
+        _check_every_byte(bundle, older, progress)
     release = bundle.release
     paper = Paper(release.product, release.encode(), bundle.transport)
-    return _Desk(Path(bundle.source.name), bundle, roots, paper)
+    return _Desk(Path(bundle.source.name), bundle, older, roots, paper)
+
+
+def _known(older: UnverifiedBundle | None) -> Known:
+    return (lambda _: None) if older is None else partial(manifest_in, older)
+
+
+def _check_every_byte(bundle: UnverifiedBundle, older: UnverifiedBundle | None, progress: Progress) -> None:
+    """Of a delta also what its patches decode to, and that the rest is in the older bundle."""
+    progress.start("check every object", sum(stored.size for stored in bundle.objects.values()))
+    with tempfile.TemporaryDirectory(prefix="sealift-bases-") as folder:
+        base = BundleObjects([older] if older is not None else [], Path(folder))
+        undecoded = verify_objects(bundle, progress.advance, base)
+    there = older.objects if older is not None else {}
+    absent = [sha256 for sha256 in bundle.absent if sha256 not in there] if bundle.bases else []
+    if undecoded or absent:
+        raise MissingPart(
+            f"{len(undecoded)} patch(es) cannot be decoded here, and {len(absent)} object(s) neither travel nor are "
+            f"at hand: this delta was {bundle.made_for}",
+            next_step=_NAME_IT,
+        )
 
 
 def _key(args: argparse.Namespace, desk: _Desk, role: Role, folder: Path) -> SigningKey | None:
@@ -213,7 +253,7 @@ def _reissue(args: argparse.Namespace, desk: _Desk, folder: Path) -> None:
         sequence.claim(book, old.product, content, new.seq, created, created)
         sequence.confirm(book, old.product, new.seq, new.identity)
     with _writing(desk.path):
-        reissue(desk.path, new)
+        reissue(desk.path, new, _known(desk.older))
 
 
 def _sequence_book() -> Any:

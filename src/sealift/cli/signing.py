@@ -38,11 +38,11 @@ class Signing:
         """The signatures of a message; none for an unsigned bundle."""
         return (self.key.sign(message),) if self.key is not None else ()
 
-    def sequence_for(self, product: str) -> Callable[[str], sequence.Entry]:
-        """Content digest -> its entry in the sequence ledger."""
+    def sequence_for(self, product: str, after: int | None = None) -> Callable[[str], sequence.Entry]:
+        """Content digest -> its entry in the sequence ledger, above the sequence `after`."""
         epoch = source_date_epoch()
         return lambda content: sequence.assign(
-            self.books / "sequences.json", product, content, time.time(), epoch
+            self.books / "sequences.json", product, content, time.time(), epoch, after
         )
 
     def record(self, packed: Packed) -> None:

@@ -14,10 +14,11 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from sealift.check.canary import load_canary
-from sealift.cli.services import project_service, release_service
+from sealift.cli.services import predictor_options, project_service, release_service, release_settings
 from sealift.model.service import Service
 from sealift.observe.exposition import render
 from sealift.serve.canary import Canary
+from sealift.serve.predictor import PredictorOptions
 from sealift.serve.worker import WorkerOptions, run_worker
 
 _PR_SET_PDEATHSIG = 1
@@ -46,7 +47,7 @@ def run(args: argparse.Namespace) -> int:
         return run_worker(
             service,
             listener,
-            WorkerOptions(drain_s=args.drain_s),
+            WorkerOptions(drain_s=args.drain_s, run=_run_options(args)),
             render_metrics=render,
             channel=channel,
             canary=_canary(args, service),
@@ -56,10 +57,17 @@ def run(args: argparse.Namespace) -> int:
 @contextlib.contextmanager
 def _service(args: argparse.Namespace) -> Iterator[Service]:
     if args.tree is not None:
-        yield release_service(args.tree)
+        yield release_service(args.tree, args.site)
         return
     with tempfile.TemporaryDirectory() as workspace:
         yield project_service(args.project, Path(workspace))
+
+
+def _run_options(args: argparse.Namespace) -> PredictorOptions:
+    """How models run: as the box's settings say, for a release."""
+    return (
+        PredictorOptions() if args.tree is None else predictor_options(release_settings(args.tree, args.site))
+    )
 
 
 def _canary(args: argparse.Namespace, service: Service) -> Canary | None:

@@ -121,10 +121,10 @@ def address_text(name: str, host: str, port: int) -> str:
     if not 0 < port < 65536:
         raise HostError(
             f"{name}: port {port}: a service of this machine needs a fixed one, 1 to 65535",
-            next_step=f"sealift config set {name} port 8000",
+            next_step=f"sealift config set {name} port=8000",
         )
     return (
-        f"# From {_PREFIX.etc}/{name}.toml; change it with `sealift config set {name} port N`.\n"
+        f"# From {_PREFIX.etc}/{name}.toml; change it with `sealift config set {name} port=N`.\n"
         f"[Socket]\nListenStream={_numeric(name, host)}:{port}\n"
     )
 
@@ -139,7 +139,7 @@ def _numeric(name: str, host: str) -> str:
         except (OSError, UnicodeError) as error:
             raise HostError(
                 f"{name}: host {host!r} is no address of this machine: {error}",
-                next_step=f"sealift config set {name} host 127.0.0.1",
+                next_step=f"sealift config set {name} host=127.0.0.1",
             ) from error
         # As `sealift serve` binds it: IPv4 unless only IPv6 is there.
         addresses = [ipaddress.ip_address(str(answer[4][0])) for answer in answers]

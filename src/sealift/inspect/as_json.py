@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
+from sealift.bundle.transport import bases_json
 from sealift.inspect.bill import Package
 from sealift.inspect.difference import Change, Difference, FileChange
 from sealift.inspect.facts import Facts, LayerFacts
@@ -17,7 +18,9 @@ def facts_json(facts: Facts) -> dict[str, Any]:
     """Everything on the page; values are as the bundle has them, escaped by JSON alone."""
     release = facts.release
     return {
+        "bases": bases_json(facts.bases),
         "checks": dict(release.checks),
+        "codecs": dict(facts.codecs),
         "created": release.created,
         "floor_seq": release.floor_seq,
         "identity": facts.identity,

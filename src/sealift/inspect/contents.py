@@ -8,7 +8,7 @@ from typing import Final
 
 from sealift import canonical
 from sealift.bundle.documents import FileEntry
-from sealift.bundle.read import UnverifiedBundle, read_object
+from sealift.bundle.read import FindBase, UnverifiedBundle, no_base, read_object
 from sealift.errors import DigestMismatch, MalformedBundle
 
 MAX_READ_BYTES: Final = 64 * 2**20
@@ -25,10 +25,14 @@ def nowhere(_: FileEntry) -> bytes | None:
 
 @dataclass(frozen=True, slots=True)
 class Contents:
-    """A bundle and where else its files may be found; what is found is checked against its digest."""
+    """A bundle and where else its files may be found; what is found is checked against its digest.
+
+    `base` finds the objects that patches are made from.
+    """
 
     bundle: UnverifiedBundle
     find: Find = nowhere
+    base: FindBase = no_base
 
     def entry(self, path: str) -> FileEntry | None:
         """A file of the application layer, or None where the release has none of that name."""
@@ -37,6 +41,11 @@ class Contents:
     def travels(self, entry: FileEntry) -> bool:
         """Claims that the bundle itself carries the file's bytes."""
         return entry.sha256 in self.bundle.objects
+
+    def decodes(self, entry: FileEntry) -> bool:
+        """Claims that a travelling file is no patch, or that what it is a patch of is at hand."""
+        source = self.bundle.objects[entry.sha256].source
+        return source is None or self.base(source) is not None
 
     def read(self, path: str) -> bytes | None:
         """A small file of the application layer, or None where it is not at hand.
@@ -51,7 +60,7 @@ class Contents:
                 f"application/{path}: {entry.size} bytes, at most {MAX_READ_BYTES} are read here"
             )
         if self.travels(entry):
-            return read_object(self.bundle, entry.sha256)
+            return read_object(self.bundle, entry.sha256, self.base) if self.decodes(entry) else None
         data = self.find(entry)
         if data is not None and canonical.digest(data) != entry.sha256:
             raise DigestMismatch(

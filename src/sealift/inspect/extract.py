@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from sealift.bundle.documents import FileEntry
-from sealift.bundle.read import UnverifiedBundle, copy_from
+from sealift.bundle.read import FindBase, UnverifiedBundle, copy_from, no_base
 from sealift.errors import HostError, NoSpace, UsageError
 from sealift.events import Progress
 from sealift.inspect.listing import listed
@@ -19,15 +19,18 @@ from sealift.inspect.visible import counted, visible
 
 @dataclass(frozen=True, slots=True)
 class Extracted:
-    """What lies under `folder` now; `left_out` files do not travel in this bundle."""
+    """What lies under `folder` now. `left_out` files do not travel; `patches` do, made from what is not here."""
 
     folder: Path
     files: int
     size: int
     left_out: int
+    patches: int
 
 
-def extract(bundle: UnverifiedBundle, destination: Path, progress: Progress) -> Extracted:
+def extract(
+    bundle: UnverifiedBundle, destination: Path, progress: Progress, base: FindBase = no_base
+) -> Extracted:
     """Write every file that travels as `destination/layer/path`, mode 0644, each digest checked on the way.
 
     The folder appears whole or not at all.
@@ -37,20 +40,26 @@ def extract(bundle: UnverifiedBundle, destination: Path, progress: Progress) -> 
     """
     refuse_destination(destination)
     files = listed(bundle)
-    here = [(path, entry) for path, entry in files if entry.sha256 in bundle.objects]
+    here = [(path, entry) for path, entry in files if _is_at_hand(bundle, entry.sha256, base)]
     size = sum(entry.size for _, entry in here)
     _require_space(destination.parent, size)
     progress.start("extract", size)
     try:
         building = Path(tempfile.mkdtemp(prefix=f".{destination.name}.", dir=destination.parent))
         try:
-            _write(bundle, building, here, progress)
+            _write(bundle, building, here, base, progress)
             _publish(building, destination)
         finally:
             shutil.rmtree(building, ignore_errors=True)
     except OSError as error:
         raise _refusal(destination, error) from error
-    return Extracted(destination, len(here), size, len(files) - len(here))
+    left_out = sum(entry.sha256 not in bundle.objects for _, entry in files)
+    return Extracted(destination, len(here), size, left_out, len(files) - len(here) - left_out)
+
+
+def _is_at_hand(bundle: UnverifiedBundle, sha256: str, base: FindBase) -> bool:
+    stored = bundle.objects.get(sha256)
+    return stored is not None and (stored.source is None or base(stored.source) is not None)
 
 
 def refuse_destination(destination: Path) -> None:
@@ -65,7 +74,11 @@ def refuse_destination(destination: Path) -> None:
 
 
 def _write(
-    bundle: UnverifiedBundle, building: Path, files: list[tuple[str, FileEntry]], progress: Progress
+    bundle: UnverifiedBundle,
+    building: Path,
+    files: list[tuple[str, FileEntry]],
+    base: FindBase,
+    progress: Progress,
 ) -> None:
     first: dict[str, Path] = {}
     for name, entry in files:
@@ -77,7 +90,7 @@ def _write(
                 with first[entry.sha256].open("rb") as source:
                     shutil.copyfileobj(source, sink, 1 << 20)
             else:
-                copy_from(bundle, entry.sha256, sink)
+                copy_from(bundle, entry.sha256, sink, base)
         path.chmod(0o644)
         first.setdefault(entry.sha256, path)
         progress.advance(entry.size)
@@ -115,4 +128,9 @@ def in_words(extracted: Extracted) -> str:
     text = f"extracted {counted(extracted.files, 'file')} to {extracted.folder}, every digest checked"
     if extracted.left_out:
         text += f"; not in this bundle: {counted(extracted.left_out, 'file')}"
+    if extracted.patches:
+        text += (
+            f"; NOT EXTRACTED: {counted(extracted.patches, 'file')} that travel as patches of what is not here "
+            "(name the bundle that the box has with --against OLD)"
+        )
     return text

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+from collections import Counter
+from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any, Final
 
 from sealift.bundle.documents import LAYERS, Release
+from sealift.bundle.transport import Base
 from sealift.errors import MalformedBundle
 from sealift.inspect.bill import BILL, Bill, Package, read_bill
 from sealift.inspect.contents import Contents
@@ -41,7 +44,8 @@ class LayerFacts:
 class Facts:
     """What a person should know before the bundle crosses; nothing in it has been escaped for a screen.
 
-    `packages` and `models` are None where the document that lists them is not at hand.
+    `packages` and `models` are None where the document that lists them is not at hand. `bases` are the releases
+    that a delta builds on, `codecs` counts the objects that travel by how they are stored.
     """
 
     release: Release
@@ -53,6 +57,8 @@ class Facts:
     models: tuple[Model, ...] | None
     objects: int
     stored_size: int
+    bases: tuple[Base, ...]
+    codecs: Mapping[str, int]
 
     @property
     def checks(self) -> dict[str, Any]:
@@ -91,6 +97,8 @@ def facts_of(contents: Contents, standing: Standing, now: float) -> Facts:
         models=models,
         objects=len(bundle.objects),
         stored_size=sum(stored.stored_size for stored in bundle.objects.values()),
+        bases=bundle.bases,
+        codecs=dict(sorted(Counter(stored.codec for stored in bundle.objects.values()).items())),
     )
 
 
@@ -135,10 +143,12 @@ def _warnings(contents: Contents, no_bill: bool, no_service: bool, now: float) -
 
 
 def _absent(contents: Contents, path: str, consequence: str) -> str:
-    if contents.entry(path) is None:
+    entry = contents.entry(path)
+    if entry is None:
         return f"application/{path} is not in the release: {consequence}"
+    travels = "travels as a patch of what" if contents.travels(entry) else "does not travel and"
     return (
-        f"application/{path} does not travel and is not on this machine: {consequence}; "
+        f"application/{path} {travels} is not on this machine: {consequence}; "
         "name the bundle that the box has with --against OLD"
     )
 

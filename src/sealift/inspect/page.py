@@ -10,6 +10,8 @@ from dataclasses import dataclass
 from typing import Any
 
 from sealift import canonical
+from sealift.bundle.read import made_for
+from sealift.bundle.transport import PATCH
 from sealift.inspect.bill import NOT_STATED
 from sealift.inspect.difference import Change, Difference, LayerDifference
 from sealift.inspect.facts import Facts, LayerFacts
@@ -84,7 +86,15 @@ def _head(facts: Facts) -> tuple[tuple[str, str], ...]:
         ("trust root", _root(standing)),
         ("size", _size(facts)),
     ]
+    if facts.bases:
+        head.insert(0, ("delta", _delta(facts)))
     return tuple(head)
+
+
+def _delta(facts: Facts) -> str:
+    codecs = ", ".join(f"{count} {codec}" for codec, count in facts.codecs.items())
+    text = f"{made_for(facts.release.product, facts.bases)}; objects that travel: {codecs or 'none'}"
+    return f"{text} (patches of what that box has)" if PATCH in facts.codecs else text
 
 
 def _of(signers: Sequence[Signer], threshold: int | None) -> str:

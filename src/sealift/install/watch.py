@@ -19,6 +19,10 @@ LEAST_ERRORS: Final = 2
 ERROR_SHARE: Final = 0.01
 """Errors above this share of the requests, and above twice the release before's, are bad."""
 ENOUGH_FOR_P99: Final = 200
+ENOUGH_FOR_HALF: Final = 20
+"""With fewer than 200 answers a p99 is an accident; that half of them are too slow is none."""
+_BUCKET: Final = 1.25
+"""What is read from a histogram is at most so much too high (LATENCY_BOUNDS_S)."""
 SLOWER: Final = 3.0
 SLOWER_S: Final = 0.020
 """Without a declared SLO: three times the p99 of the release before and 20 ms more is bad."""
@@ -187,17 +191,26 @@ def _share(beat: Beat | None) -> float:
 
 
 def _slow(watched: Watched, bounds: Bounds) -> str:
-    p99 = watched.seen.p99_s()
-    if p99 is None or sum(watched.seen.latency) < ENOUGH_FOR_P99:
-        return ""
+    before = _measured(watched.before)
     if bounds.p99_s is not None:
-        return f"p99 is {_ms(p99)}, the SLO says {_ms(bounds.p99_s)}" if p99 > bounds.p99_s * 1.25 else ""
-    before = watched.before.p99_s() if watched.before is not None else None
-    if before is None or watched.before is None or sum(watched.before.latency) < ENOUGH_FOR_P99:
+        most, measure = bounds.p99_s * _BUCKET, f"the SLO says {_ms(bounds.p99_s)}"
+    elif before is not None:
+        most, measure = max(before * SLOWER, before + SLOWER_S), f"the release before had {_ms(before)}"
+    else:
         return ""
-    if p99 <= max(before * SLOWER, before + SLOWER_S):
-        return ""
-    return f"p99 is {_ms(p99)}, the release before had {_ms(before)}"
+    for seen, when in ((watched.seen, ""), (watched.recent, f" in the last {RECENT_S:.0f} s")):
+        p99 = _measured(seen)
+        if p99 is not None and p99 > most:
+            return f"p99 is {_ms(p99)}{when}, {measure}"
+        half = seen.quantile_s(0.5) if sum(seen.latency) >= ENOUGH_FOR_HALF else None
+        if half is not None and half > most:
+            return f"half of the answers take {_ms(half)} and more{when}, {measure} as p99"
+    return ""
+
+
+def _measured(beat: Beat | None) -> float | None:
+    """Its p99 in seconds, None where too little was answered to say."""
+    return beat.p99_s() if beat is not None and sum(beat.latency) >= ENOUGH_FOR_P99 else None
 
 
 def _leak(watched: Watched, bounds: Bounds) -> str:

@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, fields, replace
 from enum import Enum
-from math import inf
+from math import ceil, inf
 from typing import Any, Final
 
 
@@ -78,14 +78,18 @@ class Beat:
         return self._combine(other, 1)
 
     def p99_s(self) -> float | None:
-        """The upper bound of the bucket that holds the 99th percentile; None without any answer.
+        """The 99th percentile, as `quantile_s`."""
+        return self.quantile_s(0.99)
+
+    def quantile_s(self, share: float) -> float | None:
+        """The upper bound of the bucket that holds this quantile, 0 < share <= 1; None without any answer.
 
         Above the last finite bound: infinite.
         """
         total = sum(self.latency)
         if not total:
             return None
-        rank, running = -(-total * 99 // 100), 0
+        rank, running = ceil(total * share), 0
         for bound, count in zip(LATENCY_BOUNDS_S, self.latency, strict=True):
             running += count
             if running >= rank:

@@ -1,16 +1,21 @@
-"""Assembled layer folders -> a signed bundle."""
+"""Assembled layer folders -> a signed bundle, full or a delta from older ones."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+import tempfile
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Final
 
 from sealift import __version__, canonical
 from sealift.bundle.documents import LAYERS, Release
+from sealift.bundle.read import UnverifiedBundle
+from sealift.bundle.transport import Base
 from sealift.bundle.write import Endorse, Layer, hash_layer, refuse_destination, write_bundle
 from sealift.events import Progress, Silent
+from sealift.pack.delta import delta_of
+from sealift.pack.explain import Explanation, explain
 from sealift.pack.sequence import Entry
 
 BILL_NAME: Final = "sbom.cdx.json"
@@ -36,12 +41,18 @@ class Parts:
 
 @dataclass(frozen=True, slots=True)
 class Packed:
-    """The result: where it lies, what it is, and its bytes on the medium."""
+    """The result: where it lies, what it is, the releases that a delta builds on, and what everything costs."""
 
     path: Path
     release: Release
     layers: Mapping[str, Layer]
-    stored_size: int
+    bases: tuple[Base, ...]
+    explanation: Explanation
+
+    @property
+    def stored_size(self) -> int:
+        """The bytes of all its parts on the medium."""
+        return self.explanation.stored_size
 
 
 def pack(
@@ -50,12 +61,15 @@ def pack(
     endorse: Endorse,
     assign_sequence: Callable[[str], Entry],
     progress: Progress,
+    olds: Sequence[UnverifiedBundle] = (),
 ) -> Packed:
     """Hash the layers, give the release its sequence, sign and write it.
 
     Args:
-        assign_sequence: content digest -> its ledger entry.
+        assign_sequence: content digest -> its ledger entry; above the sequences of `olds`.
+        olds: full bundles of the same product, the newest last: what every one of them has is left out.
     Raises: UsageError: a file that cannot travel, or a destination that is something else.
+        DigestMismatch, MalformedBundle: an old bundle is damaged.
     """
     refuse_destination(destination)
     bill = parts.tree / "application" / BILL_NAME
@@ -65,8 +79,13 @@ def pack(
     bill.write_bytes(parts.bill(entry.created))
     layers["application"] = hash_layer(parts.tree / "application", Silent())
     release = replace(_draft(parts, layers), seq=entry.seq, created=entry.created)
-    stored = write_bundle(destination, release, layers, endorse, progress)
-    return Packed(destination, release, layers, stored)
+    if not olds:
+        written = write_bundle(destination, release, layers, endorse, progress)
+        return Packed(destination, release, layers, (), explain(layers, written, None, ()))
+    with tempfile.TemporaryDirectory(prefix="bases-", dir=parts.tree.parent) as folder:
+        plan, travel = delta_of(layers, olds, Path(folder))
+        written = write_bundle(destination, release, layers, endorse, progress, travel)
+    return Packed(destination, release, layers, plan.bases, explain(layers, written, plan, olds))
 
 
 def _draft(parts: Parts, layers: Mapping[str, Layer]) -> Release:

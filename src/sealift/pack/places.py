@@ -48,14 +48,16 @@ def _place(found: Array, even: int, last: int) -> int:
         return even
     counts = np.bincount(found // BIN, minlength=last // BIN + 2)
     sums = np.convolve(counts, np.ones(BASE_WINDOW // BIN, dtype=np.int64))[BASE_WINDOW // BIN - 1 :]
-    best = int(np.argmax(sums[: last // BIN + 1]))
+    best = int(np.argmax(sums[: last // BIN + 2]))
     here = int(np.count_nonzero((found >= even) & (found < even + BASE_WINDOW)))
     return min(last, best * BIN) if int(sums[best]) > here else even
 
 
 def _unique(base: Path) -> tuple[Array, Array]:
     """Anchors that stand once in the base, sorted, and where."""
-    parts = [(values, places + at * BLOCK) for at, (values, places) in enumerate(map(_anchors, _blocks(base, 15)))]
+    parts = [
+        (values, places + at * BLOCK) for at, (values, places) in enumerate(map(_anchors, _blocks(base, 15)))
+    ]
     values = np.concatenate([part[0] for part in parts])
     places = np.concatenate([part[1] for part in parts])
     known, first, counts = np.unique(values, return_index=True, return_counts=True)
@@ -76,7 +78,7 @@ def _anchors(data: bytes) -> tuple[Array, Array]:
     values, offsets = [], []
     for shift in range(8):
         words = np.frombuffer(data, "<u8", count=max(0, len(data) - shift) // 8, offset=min(shift, len(data)))
-        hashed = (words[:-1] ^ _SALT) * _FIRST + words[1:] * _SECOND
+        hashed: Array = (words[:-1] ^ _SALT) * _FIRST + words[1:] * _SECOND
         hit = np.flatnonzero(hashed >> np.uint64(64 - _ONE_IN) == 0)
         values.append(hashed[hit])
         offsets.append(hit * 8 + shift)

@@ -28,6 +28,8 @@ _WARM_UP_RUNS: Final = 3
 _MEASURED_RUNS: Final = 15
 _MEASURING_S: Final = 0.5
 _DEMOTE_AFTER: Final = 3
+_SLOW: Final = 10
+"""This many times the bound of a quick run is a slow one, whatever else the machine does."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -111,6 +113,8 @@ class Predictor:
             start = time.perf_counter()
             self.session.run(inputs)
             times.append(time.perf_counter() - start)
+            if len(times) > _WARM_UP_RUNS and min(times) > _SLOW * self.options.quick_s:
+                break  # not quick for certain: more runs would only take the cores from who serves meanwhile
         return statistics.median(times[_WARM_UP_RUNS:] or times[-1:])
 
     def _enter(self, ticket: Ticket) -> None:
@@ -132,7 +136,7 @@ class Predictor:
 
     def _watch(self, took: float) -> None:
         """A model may be quick on zeros and slow on real inputs: then it leaves the event loop."""
-        self._slow_runs = self._slow_runs + 1 if took > 10 * self.options.quick_s else 0
+        self._slow_runs = self._slow_runs + 1 if took > _SLOW * self.options.quick_s else 0
         if self._slow_runs >= _DEMOTE_AFTER:
             self.quick = False
             log.warning("%s: runs take %.1f ms, so they leave the event loop", self.model.name, took * 1e3)

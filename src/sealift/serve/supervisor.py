@@ -17,20 +17,23 @@ from collections.abc import AsyncIterator, Callable, Coroutine
 from enum import Enum
 from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
 
 from sealift.errors import NotActivated, NotServing, SealiftError
 from sealift.serve.asking import Asking
 from sealift.serve.backoff import Backoff
-from sealift.serve.care import Advice, Care, Seen, WatchWish, WorkerLaunch
+from sealift.serve.care import Care, WorkerLaunch
 from sealift.serve.desk import Desk
 from sealift.serve.health import Health
+from sealift.serve.judging import Judging
 from sealift.serve.memory import available_bytes
 from sealift.serve.notify import notify, watchdog_s
 from sealift.serve.stage import Stage
 from sealift.serve.workers import SupervisorOptions, Workers
 
 log = logging.getLogger("sealift.supervisor")
+
+_SLOW_DISK_S: Final = 1.0
 
 
 class State(Enum):
@@ -73,8 +76,7 @@ class Supervisor:
         self._began = time.monotonic()
         self._backoff = Backoff(options, time.monotonic)
         self._wanted: WorkerLaunch | None = None
-        self._is_going_back = False
-        self._owes_fell_back = False
+        self._judging = Judging(care, self._asking, health)
         self._attempt: asyncio.Future[None] | None = None
         self._restarts = 0
         self._on_serving: Callable[[], None] | None = None
@@ -130,13 +132,24 @@ class Supervisor:
         if self._health.note_end(self._stage.worker):
             self._count_crash()
         async with self._turning:
-            await self._judge()
-            await self._settle_debt()
+            judging = asyncio.ensure_future(self._judge())
+            await asyncio.wait({judging}, timeout=_SLOW_DISK_S)
+            while not judging.done():
+                # The care waits for a disk; a service whose worker has died does not.
+                await self._restore()
+                await asyncio.wait({judging}, timeout=_SLOW_DISK_S)
+            judging.result()
         if not self._is_as_wanted():
             # Nobody has the turn during the pause: an operator's switch comes in between.
             await self._unless_stopped(asyncio.sleep(self._backoff.pause_s()))
             async with self._turning:
                 await self._restore()
+
+    async def _judge(self) -> None:
+        instead = await self._judging.judge(self._stage.worker)
+        if instead is not None:
+            self._wanted = instead
+            self._backoff.reset()
 
     async def _end(self) -> None:
         self._enter(State.STOPPING)
@@ -170,8 +183,7 @@ class Supervisor:
                 await self._asking.calmly(partial(self._care.gave_up, tree, error.message))
                 await self._restore()
                 raise NotActivated(error.message, next_step=error.next_step) from error
-            self._health.begin_anew()
-            self._is_going_back = self._owes_fell_back = False
+            self._judging.begin_anew()
             self._serves(launch)
 
     async def reload(self) -> None:
@@ -233,41 +245,6 @@ class Supervisor:
         if self._attempt is not None:
             self._attempt.cancel()
 
-    # ------------------------------------------------------------------ judging
-
-    async def _judge(self) -> None:
-        """Tell the care what was seen while it watches, and do as it says."""
-        worker = self._stage.worker
-        beat, process = (worker.beat, worker.pid) if worker is not None else (None, 0)
-        seen = Seen(beat, process, self._health.crashes, self._health.hung, time.monotonic())
-        found = await self._asking.calmly(partial(_look, self._care, seen))
-        if found is None:
-            return
-        wish, advice = found
-        if worker is not None:
-            worker.canary_every(wish.canary_s if wish is not None else 0.0)
-        if advice is Advice.COMMIT:
-            await self._asking.calmly(self._care.commit)
-        elif advice is Advice.FALL_BACK and not self._is_going_back:
-            await self._go_back()
-
-    async def _go_back(self) -> None:
-        tree = await self._asking.calmly(self._care.fall_back)
-        launch = await self._asking.calmly(partial(self._care.launch, tree)) if tree is not None else None
-        if launch is not None:
-            log.error("going back to %s", launch.release)
-            self._wanted, self._is_going_back = launch, True
-            self._backoff.reset()
-
-    async def _settle_debt(self) -> None:
-        if self._owes_fell_back:
-            self._owes_fell_back = False
-            try:
-                await self._asking.ask(self._care.fell_back)
-            except SealiftError as error:
-                self._owes_fell_back = True
-                self._health.fail(f"the fall back is not written down: {error.message}")
-
     # ------------------------------------------------------------------ the wanted worker
 
     def _is_as_wanted(self) -> bool:
@@ -279,7 +256,7 @@ class Supervisor:
         if self._is_as_wanted() or self._stop.is_set() or self._wanted is None:
             return
         launch = self._wanted
-        self._enter(State.FALLING_BACK if self._is_going_back else State.RESTARTING)
+        self._enter(State.FALLING_BACK if self._judging.is_going_back else State.RESTARTING)
         self._restarts += 1
         self._attempt = asyncio.ensure_future(self._stage.replace(launch))
         await asyncio.wait({self._attempt})
@@ -288,11 +265,7 @@ class Supervisor:
             return
         error = attempt.exception()
         if error is None:
-            if self._is_going_back:
-                self._is_going_back, self._owes_fell_back = False, True
-                self._health.begin_anew()
             self._serves(launch)
-            await self._settle_debt()
         elif isinstance(error, SealiftError):
             self._count_crash(error.message)
         else:
@@ -301,7 +274,9 @@ class Supervisor:
 
     def _serves(self, launch: WorkerLaunch) -> None:
         self._wanted = launch
+        self._judging.arrived()
         self._enter(State.SERVING)
+        self._health.news.set()
         announce, self._on_serving = self._on_serving, None
         if announce is not None:
             notify("READY=1")
@@ -316,7 +291,7 @@ class Supervisor:
 
     def _count_crash(self, reason: str = "") -> None:
         """Of the release that serves: one to go back to that does not get ready yet has not crashed."""
-        self._health.crashes += not self._is_going_back
+        self._health.crashes += not self._judging.is_going_back
         if reason:
             self._health.fail(reason)
         self._health.news.set()
@@ -326,11 +301,6 @@ class Supervisor:
         await asyncio.wait({working, stopping}, return_when=asyncio.FIRST_COMPLETED)
         working.cancel()
         stopping.cancel()
-
-
-def _look(care: Care, seen: Seen) -> tuple[WatchWish | None, Advice]:
-    wish = care.watch()
-    return wish, Advice.WATCH if wish is None else care.observe(seen)
 
 
 def _report(task: asyncio.Future[None]) -> None:

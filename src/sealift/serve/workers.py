@@ -48,7 +48,7 @@ class SupervisorOptions:
     hang_s: float = 20.0
     stuck_s: float = 120.0
     user: str | None = None
-    loading_nice: int = 10
+    loading_nice: int = 5
 
 
 class RunningWorker:
@@ -190,6 +190,7 @@ class Workers:
         self._options = options
         self._stop = stop
         self._on_news = on_news
+        self._may_become_less_nice = _may_become_less_nice()
         self._tasks: set[asyncio.Future[None]] = set()
 
     async def start(self, launch: WorkerLaunch, *, beside: bool) -> RunningWorker:
@@ -198,8 +199,9 @@ class Workers:
         Raises: NotServing: it did not get ready; nothing is left of it.
         """
         worker = await self._spawn(launch)
-        nice = self._options.loading_nice if beside else 0
-        _be_nice(worker.pid, nice)
+        nice = self._options.loading_nice if beside and self._may_become_less_nice else 0
+        if nice:
+            _be_nice(worker.pid, nice)
         try:
             is_ready = await worker.is_ready(self._options.ready_s, self._stop)
         except asyncio.CancelledError:
@@ -265,14 +267,22 @@ class Workers:
 
 def _be_nice(pid: int, more: int) -> None:
     """Make a worker with all of its threads (it leads a group of its own) nicer than this process by `more`."""
-    nice = os.getpriority(os.PRIO_PROCESS, 0) + more
+    with contextlib.suppress(OSError):  # it has ended
+        os.setpriority(os.PRIO_PGRP, pid, os.getpriority(os.PRIO_PROCESS, 0) + more)
+
+
+def _may_become_less_nice() -> bool:
+    """Claims that a worker that was made nicer can be brought back: root's right, or RLIMIT_NICE's.
+
+    Asking the kernel is the only way to know, containers being what they are: try it on oneself.
+    """
+    own = os.getpriority(os.PRIO_PROCESS, 0)
     try:
-        if os.getpriority(os.PRIO_PGRP, pid) != nice:
-            os.setpriority(os.PRIO_PGRP, pid, nice)
-    except ProcessLookupError:
-        return
-    except OSError as error:
-        log.warning("worker process %d: niceness %d: %s", pid, nice, error.strerror)
+        os.setpriority(os.PRIO_PROCESS, 0, own - 1)
+    except OSError:
+        return False
+    os.setpriority(os.PRIO_PROCESS, 0, own)
+    return True
 
 
 def _signal_name(number: int) -> str:
