@@ -5,17 +5,14 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
-from tests.attacks.forge import FILES, Forge
+from tests.attacks.forge import old_release
 from tests.attacks.scene import Scene, copy_box, make_box
-
-OLD = {name: data if name.startswith("runtime/") else b"old " + data for name, data in FILES.items()}
 
 
 @pytest.fixture(scope="session")
 def box(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A box that trusts ROOT and runs release 5.0, sequence 5, floor 3: none of a new release's own files."""
-    old = Forge(version="5.0", seq=5, floor_seq=3, files=OLD)
-    return make_box(tmp_path_factory.mktemp("box"), old)
+    return make_box(tmp_path_factory.mktemp("box"), old_release())
 
 
 @pytest.fixture

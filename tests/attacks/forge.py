@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import hashlib
 import platform
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cache
 from pathlib import Path
@@ -46,8 +46,12 @@ FILES = {
 }
 """`boot.py` answers the check as a release's own runtime would, so that what is fine can be installed."""
 
+OLD_FILES = {name: data if name.startswith("runtime/") else b"old " + data for name, data in FILES.items()}
+"""What the box runs that is attacked: release 5.0 has none of a new release's own files."""
+
 MODEL = hashlib.sha256(FILES["application/models/m/model.onnx"]).hexdigest()
-ONE = hashlib.sha256(FILES["application/models/m/one.bin"]).hexdigest()
+ONE_PATH = "application/models/m/one.bin"
+ONE = hashlib.sha256(FILES[ONE_PATH]).hexdigest()
 TWO = hashlib.sha256(FILES["application/models/m/two.bin"]).hexdigest()
 
 TARGET: Doc = {
@@ -126,7 +130,8 @@ class Forge:
 
     `bend_*` change a document before it is named by digest and signed; `coded` replaces the bytes of a
     canonical document (release.json, transport.json) before they are signed; `stored` gives an object
-    other stored bytes and codec, named truthfully in transport.json.
+    other stored bytes and codec, named truthfully in transport.json. For a delta: its `bases`, object -> what
+    its patch says it is made `of`, and the digests of objects and manifests that stay at home.
     """
 
     version: str = "7.0"
@@ -140,6 +145,9 @@ class Forge:
     bend_transport: Callable[[Doc], None] = _nothing
     coded: Mapping[str, Callable[[bytes], bytes]] = field(default_factory=dict)
     stored: Mapping[str, tuple[str, bytes]] = field(default_factory=dict)
+    bases: Sequence[Doc] = ()
+    of: Mapping[str, str] = field(default_factory=dict)
+    at_home: Collection[str] = ()
     signers: tuple[str, ...] = ("ada", "ben")
     approvers: tuple[str, ...] = ("officer",)
     transport_signers: tuple[str, ...] = ("ada", "ben")
@@ -154,7 +162,11 @@ class Forge:
         transport = self._transport(manifests, objects, canonical.digest(raw))
         raw_transport = self._coded(layout.TRANSPORT, transport)
         parts = {layout.RELEASE: raw, layout.TRANSPORT: raw_transport}
-        parts |= {layout.manifest(digest_of(doc)): canonical.encode(doc) for doc in manifests.values()}
+        parts |= {
+            layout.manifest(digest_of(doc)): canonical.encode(doc)
+            for doc in manifests.values()
+            if digest_of(doc) not in self.at_home
+        }
         parts |= {layout.object_(name): data for name, (_, data, _) in objects.items()}
         parts |= {layout.root(version): data for version, data in self.roots.items()}
         return parts | self._signatures(raw, raw_transport)
@@ -205,6 +217,8 @@ class Forge:
         found = {}
         for data in self.files.values():
             name = hashlib.sha256(data).hexdigest()
+            if name in self.at_home:
+                continue
             packed = zstandard.ZstdCompressor(level=3).compress(data)
             best = ("zstd", packed) if len(packed) < len(data) else ("raw", data)
             found[name] = (*self.stored.get(name, best), len(data))
@@ -213,9 +227,10 @@ class Forge:
     def _transport(
         self, manifests: Mapping[str, Doc], objects: Mapping[str, tuple[str, bytes, int]], identity: str
     ) -> Doc:
+        travelling = {digest_of(manifest) for manifest in manifests.values()} - set(self.at_home)
         doc: Doc = {
-            "format": "sealift-transport/1",
-            "manifests": sorted({digest_of(manifest) for manifest in manifests.values()}),
+            "format": "sealift-transport/2" if self.bases else "sealift-transport/1",
+            "manifests": sorted(travelling),
             "objects": {
                 name: {
                     "codec": codec,
@@ -227,6 +242,10 @@ class Forge:
             },
             "release": identity,
         }
+        if self.bases:
+            doc["bases"] = list(self.bases)
+        for name, source in self.of.items():
+            doc["objects"][name]["from"] = source
         self.bend_transport(doc)
         return doc
 
@@ -245,6 +264,53 @@ class Forge:
             found = signed_by(self.transport_signers, self.contexts[2] + transport)
             parts[layout.TRANSPORT_SIGNATURES] = canonical.encode({"signatures": found})
         return parts
+
+
+def old_release() -> Forge:
+    """What the box runs: sequence 5, floor 3."""
+    return Forge(version="5.0", seq=5, floor_seq=3, files=OLD_FILES)
+
+
+def old_box() -> dict[str, bytes]:
+    """Digest -> bytes of every manifest and object that the box has."""
+    manifests = [data for name, data in old_release().parts().items() if name.startswith("manifests/")]
+    return {hashlib.sha256(data).hexdigest(): data for data in [*OLD_FILES.values(), *manifests]}
+
+
+def old_base(**changes: Any) -> Doc:
+    """How a delta names what the box runs."""
+    identity = canonical.digest(old_release().parts()[layout.RELEASE])
+    return {"identity": identity, "seq": 5, "version": "5.0", **changes}
+
+
+def frame_of(data: bytes, old: bytes = b"", **parameters: Any) -> bytes:
+    """A frame with `old` as its prefix."""
+    raw = zstandard.ZstdCompressionDict(old, zstandard.DICT_TYPE_RAWCONTENT) if old else None
+    return zstandard.ZstdCompressor(dict_data=raw, **({"level": 3} | parameters)).compress(data)
+
+
+def patch_of(data: bytes, old: bytes, place: int = 0) -> bytes:
+    """The stored bytes of a small object as a patch of another (clause 4.7)."""
+    return place.to_bytes(8, "little") + frame_of(data, old)
+
+
+def delta(patch: bytes | None = None, source: str | None = None, **changes: Any) -> Forge:
+    """A delta from what the box runs: the runtime stays at home, ONE is a patch of its old form.
+
+    Args:
+        patch: other stored bytes of ONE. source: another object that they are said to be made of.
+    """
+    new, old = FILES[ONE_PATH], OLD_FILES[ONE_PATH]
+    runtime = [data for name, data in FILES.items() if name.startswith("runtime/")]
+    at_home = {hashlib.sha256(data).hexdigest() for data in runtime}
+    at_home.add(next(digest for digest, data in old_box().items() if b'"boot.py"' in data))
+    facts: Doc = {
+        "stored": {ONE: ("zstd-prefix", patch_of(new, old) if patch is None else patch)},
+        "of": {ONE: source or hashlib.sha256(old).hexdigest()},
+        "bases": [old_base()],
+        "at_home": at_home,
+    }
+    return Forge(**(facts | changes))
 
 
 def digest_of(doc: Doc) -> str:

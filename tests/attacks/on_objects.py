@@ -161,6 +161,11 @@ def skipped_frame(scene: Scene) -> Path:
     return stored(scene, frame + b"\x50\x2a\x4d\x18\x04\x00\x00\x00evil")
 
 
+@attack("a frame whose checksum is cut off", 11, "checksum of a zstd frame is cut off")
+def no_checksum(scene: Scene) -> Path:
+    return stored(scene, zstandard.ZstdCompressor(write_checksum=True).compress(MODEL_BYTES)[:-4])
+
+
 @attack("a skippable frame before the frame", 11, "a skippable zstd frame")
 def leading_skippable(scene: Scene) -> Path:
     frame = zstandard.ZstdCompressor().compress(MODEL_BYTES)

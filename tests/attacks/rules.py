@@ -173,20 +173,34 @@ PATHS: Final = (
 )  # fmt: skip
 
 BYTES: Final = (
-    rule("the stored digest comes first", "bundle.codec:copy_object",
-         "_copy(source.read, stored.stored_size, stored.stored_sha256, None)", "pass", "an edited compressed object"),
-    rule("the digest of what comes out", "bundle.codec:_copy", " or hasher.hexdigest() != sha256", "",
-         "an edited object", "two objects swapped", "a frame of other content"),
-    rule("the content size of a frame", "bundle.codec:_check_frame", "frame.content_size != stored.size or ", "",
+    rule("the stored digest comes first", "bundle.codec:check_stored", "as_stored.finish()", "pass",
+         "an edited compressed object", "an edited patch"),
+    rule("the digest of what comes out", "bundle.codec:_Output.finish",
+         "self._hasher.hexdigest() != self._sha256", "False",
+         "an edited object", "two objects swapped", "a frame of other content", "a patch of other content"),
+    rule("the content size of a frame", "bundle.frames:_check_header", "frame.content_size != expected or ", "",
          "a decompression bomb", "a frame without a content size"),
-    rule("the window of a frame", "bundle.codec:_check_frame", "frame.window_size > MAX_WINDOW or ", "",
+    rule("the content size of a block", "bundle.frames:_check_header", "frame.content_size != expected or ", "",
+         "a patch that is a bomb", "blocks of a patch of other lengths", "one frame for two blocks of a patch"),
+    rule("the window of a frame", "bundle.frames:_check_header", "frame.window_size > MAX_WINDOW or ", "",
          "a window bomb"),
-    rule("one frame", "bundle.codec:_require_one_frame", "if position != stored.stored_size:", "if False:",
+    rule("the window of a block", "bundle.frames:_check_header", "frame.window_size > MAX_WINDOW or ", "",
+         "a patch with a window bomb"),
+    rule("no dictionary", "bundle.frames:_check_header", " or frame.dict_id", "", "a patch that names a dictionary"),
+    rule("one frame", "bundle.frames:read_frames", "if position != stored.stored_size:", "if False:",
          "bytes behind a frame that a decoder skips"),
-    rule("no skippable frame", "bundle.codec:_check_frame", "if not head.startswith(FRAME_MAGIC):", "if False:",
-         "a skippable frame before the frame"),
-    rule("known codecs", "bundle.transport:_codec", "if value not in CODECS:", "if False:",
+    rule("as many frames as blocks", "bundle.frames:read_frames", "if position != stored.stored_size:", "if False:",
+         "two frames in a patch of one block", "a block more in a patch", "a byte behind a patch"),
+    rule("checksums are whole", "bundle.frames:_walk", "len(source.read(_CHECKSUM)) != _CHECKSUM",
+         "source.read(_CHECKSUM) is None", "a frame whose checksum is cut off", "a patch whose checksum is cut off"),
+    rule("no block is missing", "bundle.frames:_place", "if len(data) != PLACE:", "if False:",
+         "a block less in a patch", "a patch that is only half a place"),
+    rule("no skippable frame", "bundle.frames:_check_header", "if not head.startswith(MAGIC):", "if False:",
+         "a skippable frame before the frame", "a skippable frame in a patch"),
+    rule("known codecs", "bundle.transport:_codec", "if value not in codecs:", "if False:",
          "a codec that nobody knows"),
+    rule("patches are of deltas", "bundle.transport:_codec", "if value not in codecs:", "if False:",
+         "a codec of a delta in a full bundle"),
     rule("raw is itself", "bundle.transport:_stored", "and not is_itself", "and False",
          "a raw object under another digest"),
     rule("compressed is smaller", "bundle.transport:_stored", "stored.stored_size >= stored.size", "False",
@@ -210,6 +224,31 @@ BYTES: Final = (
          "a file that no bundle has"),
     rule("the depth of folders", "bundle.source:Folder._look_into", ' and name.count("/") < layout.MAX_FOLDERS', "",
          "folders 200 deep"),
+)  # fmt: skip
+
+DELTAS: Final = (
+    rule("bases have one order and number", "bundle.transport:_bases", "names != sorted(set(names)) or ", "",
+         "bases out of order", "a base twice"),
+    rule("a delta has bases", "bundle.transport:_bases", "not 1 <= len(names) <= MAX_BASES", "False",
+         "a delta without bases", "more bases than anybody may name"),
+    rule("a delta leads on", "bundle.read:_check_bases", " or base.seq >= release.seq", "",
+         "a delta from a later release"),
+    rule("a delta is not from itself", "bundle.read:_check_bases", "base.identity == identity or ", "",
+         "a delta from itself"),
+    rule("only a delta has bases", "bundle.transport:decode_transport", '_KEYS | {"bases"} if is_delta else _KEYS',
+         '_KEYS | {"bases"} if "bases" in doc else _KEYS', "bases in a full bundle"),
+    rule("only a delta has patches", "bundle.transport:_stored", " and PATCH in codecs", "",
+         "a patch in a full bundle"),
+    rule("patches are made of what the box has", "bundle.transport:_require_outside_sources",
+         "stored.source in transport.objects", "False",
+         "a patch made of itself", "two patches made of each other", "a patch made of a patch",
+         "a patch made of an object that travels"),
+    rule("the base is looked for", "bundle.read:_base_file", "if path is None:", "if False:",
+         "a patch of an object of no base", "a delta for a box whose base is gone"),
+    rule("the base is checked first", "bundle.read:_base_file", "if found != sha256:", "if False:",
+         "a delta for a box whose base is damaged"),
+    rule("a place is in the base", "bundle.codec:base_window", "place > max(0, size - BASE_WINDOW)", "False",
+         "a patch with a place behind the base", "a patch of a place out of the world"),
 )  # fmt: skip
 
 THE_BOX: Final = (
@@ -241,4 +280,4 @@ THE_BOX: Final = (
          "too few inodes"),
 )  # fmt: skip
 
-RULES: Final = (*VOUCHING, *ROOTS, *DOCUMENTS, *PATHS, *BYTES, *THE_BOX)
+RULES: Final = (*VOUCHING, *ROOTS, *DOCUMENTS, *PATHS, *BYTES, *DELTAS, *THE_BOX)

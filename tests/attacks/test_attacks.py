@@ -6,7 +6,7 @@ import re
 
 import pytest
 from tests.attacks.every import ATTACKS
-from tests.attacks.forge import FILES, ROOT, Forge, root_part, signed_root
+from tests.attacks.forge import FILES, ROOT, Forge, delta, root_part, signed_root
 from tests.attacks.scene import Scene, box_hash
 from tests.attacks.table import Attack
 
@@ -40,6 +40,12 @@ def test_what_nobody_attacked_is_installed(scene: Scene) -> None:
     assert scene.install(scene.as_folder(Forge(version="8.0", seq=8).parts())) == 0
     tree = (scene.prefix / "current" / "fraud").resolve()
     assert tree.name.startswith("8.0-")
+    assert all((tree / name).read_bytes() == data for name, data in FILES.items())
+
+
+def test_a_delta_that_nobody_attacked_is_installed(scene: Scene) -> None:
+    assert scene.install(scene.as_file(delta().parts())) == 0
+    tree = (scene.prefix / "current" / "fraud").resolve()
     assert all((tree / name).read_bytes() == data for name, data in FILES.items())
 
 

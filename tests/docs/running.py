@@ -16,7 +16,6 @@ from typing import IO, Final
 
 from tests.docs.pages import Command, Page
 
-LONGEST_S: Final = 560
 _MARK: Final = "@@@"
 _SEALIFT: Final = "exec {python} -m sealift"
 
@@ -26,7 +25,7 @@ class Place:
     """Where a page is run.
 
     `swaps`: what the page says -> what it is here, for paths and ports. `before` is typed first, unseen.
-    `environment` is added; `wrap` is the command that runs the shell. `sealift` is the command's own text.
+    `environment` is added, `wrap` runs the shell, `shims` are commands of that text.
     """
 
     folder: Path
@@ -36,6 +35,7 @@ class Place:
     environment: Mapping[str, str] = field(default_factory=dict)
     wrap: Sequence[str] = ()
     shims: Mapping[str, str] = field(default_factory=dict)
+    longest_s: float = 60.0
 
     def here(self, text: str) -> str:
         """The page's words for this place."""
@@ -106,21 +106,23 @@ def _run(script: str, place: Place) -> str:
     }
     (place.folder / ".script").write_text(script)
     with (place.folder / ".said").open("wb") as said:
-        _run_session([*place.wrap, "bash", ".script"], place.folder, environment, said)
+        _run_session([*place.wrap, "bash", ".script"], place, environment, said)
     return (place.folder / ".said").read_text(errors="replace")
 
 
-def _run_session(argv: Sequence[str], folder: Path, environment: Mapping[str, str], said: IO[bytes]) -> None:
+def _run_session(argv: Sequence[str], place: Place, environment: Mapping[str, str], said: IO[bytes]) -> None:
     session = subprocess.Popen(
         argv,
-        cwd=folder,
+        cwd=place.folder,
         env=environment,
         stdin=subprocess.DEVNULL,
         stdout=said,
         start_new_session=True,
     )
     try:
-        session.wait(LONGEST_S)
+        session.wait(place.longest_s)
+    except subprocess.TimeoutExpired:
+        said.write(b"\n(not done in time)\n")
     finally:
         with contextlib.suppress(ProcessLookupError):
             os.killpg(session.pid, signal.SIGKILL)

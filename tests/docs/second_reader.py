@@ -10,7 +10,9 @@ import hashlib
 import json
 import re
 import unicodedata
+from collections.abc import Mapping
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any
 
 import zstandard
@@ -19,6 +21,7 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
 
 LAYERS = ("runtime", "dependencies", "application")
 DIGEST, MOST = re.compile(r"[0-9a-f]{64}"), 8_589_934_591
+NOTHING: Mapping[str, bytes] = MappingProxyType({})
 VERSION = r"[0-9A-Za-z][0-9A-Za-z._+-]{0,63}"
 FIRST = ["release.json", "release.sig.json", "transport.json", "transport.sig.json"]
 PART = re.compile(
@@ -132,36 +135,75 @@ def is_path(path: str) -> bool:
 
 
 def transport_of(data: bytes) -> dict[str, Any]:
-    """Clauses 4.1, 4.2 and 4.4."""
-    doc = document(data, "format manifests objects release")
-    need(doc["format"] == "sealift-transport/1" and isinstance(doc["manifests"], list))
+    """Clauses 4.1, 4.2, 4.4 and 4.6."""
+    doc = json_object(data)
+    delta = doc.get("format") == "sealift-transport/2"
+    exactly(doc, "format manifests objects release" + " bases" * delta)
+    need((delta or doc["format"] == "sealift-transport/1") and isinstance(doc["manifests"], list))
     need(all(is_text(item, DIGEST) for item in doc["manifests"]) and len(doc["manifests"]) <= 3)
     need(doc["manifests"] == sorted(set(doc["manifests"])) and is_text(doc["release"], DIGEST))
     need(isinstance(doc["objects"], dict) and len(doc["objects"]) <= 600_000)
+    if delta:
+        need(isinstance(doc["bases"], list) and 1 <= len(doc["bases"]) <= 16)
+        for base in doc["bases"]:
+            exactly(base, "identity seq version")
+            need(
+                is_text(base["identity"], DIGEST)
+                and is_count(base["seq"])
+                and is_text(base["version"], VERSION)
+            )
+        need(is_sorted([base["identity"] for base in doc["bases"]]))
     for name, stored in doc["objects"].items():
-        exactly(stored, "codec size stored_sha256 stored_size")
+        need(isinstance(stored, dict))
+        patch = delta and stored.get("codec") == "zstd-prefix"
+        exactly(stored, "codec size stored_sha256 stored_size" + " from" * patch)
         need(is_text(name, DIGEST) and is_text(stored["stored_sha256"], DIGEST))
         need(is_count(stored["size"], MOST) and is_count(stored["stored_size"], MOST))
         same = (stored["stored_sha256"], stored["stored_size"]) == (name, stored["size"])
         smaller = stored["stored_size"] < stored["size"]
-        need((stored["codec"] == "raw" and same) or (stored["codec"] == "zstd" and smaller))
-    return doc
+        need((stored["codec"] == "raw" and same) or ((stored["codec"] == "zstd" or patch) and smaller))
+        need(not patch or (is_text(stored["from"], DIGEST) and stored["from"] not in doc["objects"]))
+    return dict(doc)
 
 
-def check_object(name: str, stored: dict[str, Any], data: bytes) -> None:
-    """Clauses 4.3 to 4.5."""
+def check_object(name: str, stored: dict[str, Any], data: bytes, box: Mapping[str, bytes] = NOTHING) -> None:
+    """Clauses 4.3 to 4.5 and 4.7."""
     need(len(data) == stored["stored_size"] and digest(data) == stored["stored_sha256"])
     if stored["codec"] == "zstd":
-        need(data[:4] == b"\x28\xb5\x2f\xfd")
-        try:
-            frame = zstandard.get_frame_parameters(data)
-            need(frame.content_size == stored["size"] and not frame.dict_id and frame.window_size <= 2**23)
-            decoder = zstandard.ZstdDecompressor(max_window_size=2**23).decompressobj()
-            decoded = decoder.decompress(data)
-        except zstandard.ZstdError as error:
-            raise Refused from error
-        need(decoder.eof and not decoder.unused_data)
-        need(len(decoded) == stored["size"] and digest(decoded) == name)
+        data, rest = unpacked(data, stored["size"])
+        need(not rest)
+    if stored["codec"] == "zstd-prefix":
+        data = patched(data, stored["size"], box.get(stored["from"], b""), stored["from"])
+    need(len(data) == stored["size"] and digest(data) == name)
+
+
+def unpacked(data: bytes, size: int, prefix: bytes = b"") -> tuple[bytes, bytes]:
+    """Clause 4.5: what the frame decodes to, and what lies behind it."""
+    need(data[:4] == b"\x28\xb5\x2f\xfd")
+    raw = zstandard.ZstdCompressionDict(prefix, zstandard.DICT_TYPE_RAWCONTENT) if prefix else None
+    try:
+        frame = zstandard.get_frame_parameters(data)
+        need(frame.content_size == size and not frame.dict_id and frame.window_size <= 2**23)
+        decoder = zstandard.ZstdDecompressor(dict_data=raw, max_window_size=2**23).decompressobj()
+        decoded = decoder.decompress(data)
+    except zstandard.ZstdError as error:
+        raise Refused from error
+    need(decoder.eof and len(decoded) == size)
+    return decoded, decoder.unused_data
+
+
+def patched(data: bytes, size: int, old: bytes, sha256: str) -> bytes:
+    """Clause 4.7."""
+    need(digest(old) == sha256)
+    found = b""
+    for start in range(0, size, 2**23):
+        need(len(data) > 8)
+        place = int.from_bytes(data[:8], "little")
+        need(place <= max(0, len(old) - 2**24))
+        block, data = unpacked(data[8:], min(2**23, size - start), old[place : place + 2**24])
+        found += block
+    need(not data)
+    return found
 
 
 def signatures_of(value: Any) -> list[tuple[str, bytes]]:
@@ -315,8 +357,8 @@ def header(name: str, size: int) -> bytes:
     return head + b"%06o\0 " % (sum(head) + sum(tail) + 8 * 32) + tail
 
 
-def second_reader(path: Path, pinned: bytes, officers: int = 0) -> str:
-    """Clause 10: read and verify everything; returns the identity. Raises: Refused."""
+def second_reader(path: Path, pinned: bytes, officers: int = 0, box: Mapping[str, bytes] = NOTHING) -> str:
+    """Clause 10: read and verify everything; `box` has manifests and objects by digest. Raises: Refused."""
     parts = folder_parts(path) if path.is_dir() else file_parts(path.read_bytes())
     for name, data in parts.items():
         small = name in ("release.sig.json", "transport.sig.json") or name.startswith("roots/")
@@ -326,6 +368,8 @@ def second_reader(path: Path, pinned: bytes, officers: int = 0) -> str:
     release, transport = release_of(parts["release.json"]), transport_of(parts["transport.json"])
     identity = digest(parts["release.json"])
     need(transport["release"] == identity)
+    for base in transport.get("bases", []):
+        need(base["identity"] != identity and base["seq"] < release["seq"])
     expected = {"release.json", "transport.json"} | {
         f"manifests/{name}.json" for name in transport["manifests"]
     }
@@ -336,7 +380,7 @@ def second_reader(path: Path, pinned: bytes, officers: int = 0) -> str:
     need(expected == set(parts) - {"release.sig.json", "transport.sig.json"} - set(names))
     sizes: dict[str, int] = {}
     for ref in release["layers"].values():
-        data = parts.get(f"manifests/{ref['manifest']}.json", b"")  # a box without earlier releases
+        data = parts.get(f"manifests/{ref['manifest']}.json", box.get(ref["manifest"], b""))
         need(digest(data) == ref["manifest"])
         files = manifest_of(data)
         need((len(files), sum(entry["size"] for entry in files.values())) == (ref["files"], ref["size"]))
@@ -346,7 +390,7 @@ def second_reader(path: Path, pinned: bytes, officers: int = 0) -> str:
     trusted = follow(root_of(pinned)[0], roots)
     check_signatures(trusted, release["product"], parts, officers)
     for name, stored in transport["objects"].items():
-        check_object(name, stored, parts[f"objects/{name[:2]}/{name}"])
+        check_object(name, stored, parts[f"objects/{name[:2]}/{name}"], box)
     return identity
 
 

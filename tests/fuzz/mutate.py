@@ -10,7 +10,8 @@ from sealift import canonical
 
 ODD: list[Any] = [
     None, True, False, 0, 1, -1, 2**33, 2**53 - 1, "", "x", ".", "..", "a/b", "A", "\u00e9", "e\u0301", "NUL", "0" * 64,
-    "f" * 64, "ed25519", "raw", "zstd", [], {}, [""], {"": 0}, [[]], "sealift-root/1", "*", "2026-11-22T17:00:00Z",
+    "f" * 64, "ed25519", "raw", "zstd", "zstd-prefix", [], {}, [""], {"": 0}, [[]], "sealift-root/1", "*",
+    "2026-11-22T17:00:00Z",
 ]  # fmt: skip
 
 

@@ -8,8 +8,10 @@ from __future__ import annotations
 
 import hashlib
 import io
+import tempfile
 from collections.abc import Callable
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import zstandard
@@ -27,6 +29,8 @@ from sealift.trust.root import decode_root
 
 WORDS = b"words and words " * 40
 DIGEST = hashlib.sha256(WORDS).hexdigest()
+OLD = b"old words, and then " + WORDS[:300]
+OLD_DIGEST = hashlib.sha256(OLD).hexdigest()
 
 
 class Finding(AssertionError):
@@ -98,6 +102,29 @@ def _second_frame(data: bytes) -> None:
     page.check_object(DIGEST, stored, data)
 
 
+def _patch(data: bytes) -> bytes:
+    """As `_frame`, for a patch of OLD."""
+    stored = StoredObject(
+        "zstd-prefix", len(WORDS), len(data), hashlib.sha256(data).hexdigest(), source=OLD_DIGEST
+    )
+    with tempfile.NamedTemporaryFile() as base:
+        base.write(OLD)
+        base.flush()
+        copy_object(lambda: io.BytesIO(data), stored, DIGEST, None, Path(base.name))
+    return data
+
+
+def _second_patch(data: bytes) -> None:
+    stored = {
+        "codec": "zstd-prefix",
+        "from": OLD_DIGEST,
+        "size": len(WORDS),
+        "stored_sha256": page.digest(data),
+        "stored_size": len(data),
+    }
+    page.check_object(DIGEST, stored, data, {OLD_DIGEST: OLD})
+
+
 A, B, C = (
     "0" * 63 + "a",
     "b" * 64,
@@ -128,6 +155,10 @@ TRANSPORTS = (
     + b'":{"codec":"zstd","size":9,"stored_sha256":"' + B.encode() + b'","stored_size":3}},"release":"'
     + B.encode() + b'"}',
     b'{"format":"sealift-transport/1","manifests":[],"objects":{},"release":"' + B.encode() + b'"}',
+    b'{"bases":[{"identity":"' + A.encode() + b'","seq":5,"version":"5.0"},{"identity":"' + C.encode()
+    + b'","seq":6,"version":"5.1"}],"format":"sealift-transport/2","manifests":["' + B.encode() + b'"],"objects":{"'
+    + A.encode() + b'":{"codec":"zstd-prefix","from":"' + C.encode() + b'","size":9,"stored_sha256":"' + B.encode()
+    + b'","stored_size":3}},"release":"' + B.encode() + b'"}',
 )  # fmt: skip
 RAW = b'"' + b"A" * 86 + b'=="'
 SIGNATURES = (
@@ -167,6 +198,13 @@ def _frames() -> tuple[bytes, ...]:
     return whole, plain, raw, plain + b"\x50\x2a\x4d\x18\x01\x00\x00\x00x"
 
 
+def _patches() -> tuple[bytes, ...]:
+    from tests.attacks.forge import frame_of, patch_of
+
+    good = patch_of(WORDS, OLD)
+    return good, bytes(8) + frame_of(WORDS), good + patch_of(b"more", OLD), patch_of(WORDS, OLD, 1), good[:8]
+
+
 TARGETS = {
     target.name: target
     for target in (
@@ -183,5 +221,6 @@ TARGETS = {
         ),
         Target("container", _tar, page.file_parts, _containers()),
         Target("frame", _frame, _second_frame, _frames()),
+        Target("patch", _patch, _second_patch, _patches()),
     )
 }  # fmt: skip

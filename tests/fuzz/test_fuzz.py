@@ -36,7 +36,14 @@ def test_seeds_with_a_few_changes(target: Target, number: int) -> None:
 
 
 FOUND = {
+    "patch": [
+        b"\0" * 8
+        + b"(\xb5/\xfdd\x80\x01\xa5\0\0Pwords and \x02\0mfV\xd0\xa1 \x01",  # its checksum is cut off
+        b"\0" * 8,
+        b"\0\0\0\x80" * 2,
+    ],
     "frame": [
+        b"(\xb5/\xfdd\x80\x01\xa5\0\0Pwords and \x02\0mfV\xd0\xa1 \x01",
         b"\x28\xb5\x2f\xfd\x60\x80\x01" + b"\x01\x14\x00" + WORDS,  # one block, stored as it is
         b"\x50\x2a\x4d\x18\x80\x02\x00\x00",  # a skippable frame of the length that is looked for
     ],

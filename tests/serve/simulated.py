@@ -80,7 +80,7 @@ while True:
 """
 
 OPTIONS = SupervisorOptions(
-    ready_s=20, drain_s=5, first_backoff_s=0.01, longest_backoff_s=0.05, hang_s=1.0, loading_nice=0
+    ready_s=20, drain_s=5, first_backoff_s=0.01, longest_backoff_s=0.05, hang_s=20, loading_nice=0
 )
 
 

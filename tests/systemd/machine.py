@@ -1,8 +1,8 @@
 """A Debian machine with systemd as process 1 on a disk of its own, whose power can be cut.
 
 The disk is an ext4 image under an overlay: a power cut shuts the file system down first (FS_IOC_SHUTDOWN), so
-what was not synced is lost as on a real machine. Everything lives in one mount namespace and one process
-tree: when `systemd-nspawn` ends, so do they.
+what was not synced is lost as on a real machine. Everything lives in a mount and a process namespace of its
+own: when their first process ends, and it ends with the test run, so do the others, the mounts and the loop.
 """
 
 from __future__ import annotations
@@ -15,7 +15,6 @@ import http.client
 import json
 import os
 import shutil
-import signal
 import socket
 import struct
 import subprocess
@@ -33,7 +32,7 @@ DISK_BYTES = 6 << 30
 BOOT_S = 90.0
 _SHUTDOWN, _WITHOUT_FLUSH = 0x8004587D, 2  # FS_IOC_SHUTDOWN and FS_SHUTDOWN_FLAGS_NOLOGFLUSH
 
-# Runs in a mount namespace of its own; $1 folder, $2 Debian, $3 name, $4 control groups, then options of nspawn.
+# Runs in the machine's own namespaces; $1 folder, $2 Debian, $3 name, $4 control groups, then options of nspawn.
 _START = """
 set -eu
 folder=$1 root=$2 name=$3
@@ -89,8 +88,8 @@ class Machine:
         self._shared = shared
         # Short: nspawn cuts a machine's name, and derives those of its network from it.
         self._name = f"sealift-{hashlib.sha256(str(folder).encode()).hexdigest()[:10]}"
-        self._nspawn: subprocess.Popen[bytes] | None = None
-        self._leader = 0
+        self._outside: subprocess.Popen[bytes] | None = None
+        self._nspawn = self._leader = 0
         self._console = folder / "console.log"
         for name in ("disk", "root"):
             (folder / name).mkdir(exist_ok=True)
@@ -106,27 +105,31 @@ class Machine:
 
     def boot(self) -> None:
         """Power on; returns when systemd says that the boot is over."""
-        assert self._nspawn is None, "it is running"
+        assert self._outside is None, "it is running"
         command = [
             *("setpriv", "--pdeathsig", "KILL"),  # a test run that is killed takes its machines along
-            *("unshare", "--mount", "--propagation", "private", "sh", "-c", _START, "sh"),
+            *("unshare", "--mount", "--propagation", "private", "--pid", "--mount-proc"),
+            *("--fork", "--kill-child=KILL", "sh", "-c", _START, "sh"),
             *(str(self.folder), str(debian_root()), self._name, " ".join(map(str, self._cgroups()))),
             *(f"--bind-ro={here}:{inside}" for inside, here in self._shared.items()),
         ]
         with self._console.open("ab") as console:
-            self._nspawn = subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=console, stderr=console)
+            self._outside = subprocess.Popen(
+                command, stdin=subprocess.DEVNULL, stdout=console, stderr=console
+            )
         until(self._find_leader, BOOT_S, "systemd became process 1")
         until(lambda: self.path("/run/systemd/private").exists(), BOOT_S, "systemd listens")
         state = self.run("systemctl", "is-system-running", "--wait", ok=False, timeout_s=BOOT_S).out.strip()
         assert state in ("running", "degraded"), f"{state}\n{self.console()}"
 
     def _find_leader(self) -> bool:
-        assert self._nspawn is not None
-        assert self._nspawn.poll() is None, self.console()
-        for pid in _children(self._nspawn.pid):
-            with contextlib.suppress(OSError):
-                if Path(f"/proc/{pid}/comm").read_text().strip() == "systemd":
-                    self._leader = pid
+        assert self._outside is not None
+        assert self._outside.poll() is None, self.console()
+        for nspawn in _children(self._outside.pid):
+            for pid in _children(nspawn):
+                with contextlib.suppress(OSError):
+                    if Path(f"/proc/{pid}/comm").read_text().strip() == "systemd":
+                        self._nspawn, self._leader = nspawn, pid
         return self._leader > 0
 
     def console(self) -> str:
@@ -196,8 +199,7 @@ class Machine:
 
     def cut_power(self) -> None:
         """From one moment to the next nothing reaches the disk any more, and everything inside is gone."""
-        assert self._nspawn is not None
-        folder = os.open(f"/proc/{self._nspawn.pid}/root{self.folder}/disk", os.O_RDONLY)
+        folder = os.open(f"/proc/{self._nspawn}/root{self.folder}/disk", os.O_RDONLY)
         try:
             fcntl.ioctl(folder, _SHUTDOWN, struct.pack("I", _WITHOUT_FLUSH))
         finally:
@@ -206,9 +208,9 @@ class Machine:
 
     def shut_down(self) -> None:
         """Power off in order; the image can be copied then."""
-        assert self._nspawn is not None
+        assert self._outside is not None
         self.run("systemctl", "poweroff")
-        self._nspawn.wait(BOOT_S)
+        self._outside.wait(BOOT_S)
         self._kill()
 
     def end(self) -> None:
@@ -217,15 +219,12 @@ class Machine:
         self.disk.unlink(missing_ok=True)
 
     def _kill(self) -> None:
-        nspawn, leader = self._nspawn, self._leader
-        self._nspawn, self._leader = None, 0
-        if nspawn is None:
+        outside, self._outside = self._outside, None
+        self._nspawn = self._leader = 0
+        if outside is None:
             return
-        for pid in (leader, nspawn.pid):
-            if pid and nspawn.poll() is None:
-                with contextlib.suppress(ProcessLookupError):
-                    os.kill(pid, signal.SIGKILL)
-        nspawn.wait(30)
+        outside.kill()
+        outside.wait(30)
         until(lambda: not _loops(self.disk), 30, "the disk was let go")
         for folder in self._cgroups():
             _remove_cgroup(folder)

@@ -37,7 +37,7 @@ def copy_object(
     Args:
         base: for a patch, the file with the object that it was made from; the caller has checked its digest.
     Raises: DigestMismatch: stored or decoded bytes differ from what was signed. MalformedBundle: a frame
-        that asks for more than clauses 4.5 and 4.6 permit. MissingPart: a patch, and no `base`.
+        that asks for more than clauses 4.5 and 4.7 permit. MissingPart: a patch, and no `base`.
     """
     output = _Output(sha256, stored.size, sink)
     if stored.codec == RAW:

@@ -74,7 +74,7 @@ def store_smallest(source: Path, sha256: str, size: int, staging: Path, old: Old
 
 
 def write_patch(source: Path, size: int, old: Old, patch: Path) -> None:
-    """The stored bytes of `source` as a patch of `old` (clause 4.6). Needs about 250 MB of memory."""
+    """The stored bytes of `source` as a patch of `old` (clause 4.7). Needs about 250 MB of memory."""
     with source.open("rb") as reader, patch.open("wb") as writer:
         for block_size, place in zip(block_sizes(size), old.places, strict=True):
             writer.write(place.to_bytes(PLACE, "little"))

@@ -1,4 +1,4 @@
-"""zstd frames, looked at before a decoder is: what each asks for, and where it ends (clauses 4.5 and 4.6)."""
+"""zstd frames, looked at before a decoder is: what each asks for, and where it ends (clauses 4.5 and 4.7)."""
 
 from __future__ import annotations
 
@@ -16,14 +16,15 @@ from sealift.errors import MalformedBundle
 MAX_WINDOW: Final = 1 << 23
 """8 MiB: what a decoder may be made to allocate (clause 4.5)."""
 BLOCK: Final = 1 << 23
-"""8 MiB: a patch is made block by block, so that memory does not grow with the object (clause 4.6)."""
+"""8 MiB: a patch is made block by block, so that memory does not grow with the object (clause 4.7)."""
 BASE_WINDOW: Final = 1 << 24
-"""16 MiB: how much of the base one block may refer to (clause 4.6)."""
+"""16 MiB: how much of the base one block may refer to (clause 4.7)."""
 PLACE: Final = 8
 """Bytes before each frame of a patch: where in the base its window begins, little-endian."""
 
 MAGIC: Final = b"\x28\xb5\x2f\xfd"
 _SHORTEST_HEADER: Final = 5
+_CHECKSUM: Final = 4
 _RLE, _RESERVED = 1, 3
 
 
@@ -84,9 +85,9 @@ def _walk(source: IO[bytes], expected: int, what: str, position: int) -> int:
         if kind == _RESERVED or len(source.read(stored_size)) != stored_size:
             raise MalformedBundle(f"{what}: a damaged zstd block at byte {position + length}")
         length += 3 + stored_size
-    if has_checksum:
-        length += len(source.read(4))
-    return length
+    if has_checksum and len(source.read(_CHECKSUM)) != _CHECKSUM:
+        raise MalformedBundle(f"{what}: the checksum of a zstd frame is cut off")
+    return length + _CHECKSUM * has_checksum
 
 
 def _check_header(source: IO[bytes], expected: int, what: str) -> tuple[int, bool]:

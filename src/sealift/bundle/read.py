@@ -266,7 +266,7 @@ def _opener(bundle: UnverifiedBundle, sha256: str) -> Callable[[], IO[bytes]]:
 
 
 def _base_file(bundle: UnverifiedBundle, sha256: str, base: FindBase) -> Path:
-    """The file that a patch is applied to, its digest checked (clause 4.6)."""
+    """The file that a patch is applied to, its digest checked (clause 4.7)."""
     path = base(sha256)
     if path is None:
         raise MissingPart(

@@ -137,7 +137,7 @@ def _bases(value: object, what: str) -> tuple[Base, ...]:
 
 
 def _require_outside_sources(transport: Transport, what: str) -> None:
-    """A patch is made from what the box has before: so none waits for another, and none for itself (4.6)."""
+    """A patch is made from what the box has before: so none waits for another, and none for itself (4.7)."""
     for sha256, stored in transport.objects.items():
         if stored.source is not None and stored.source in transport.objects:
             raise MalformedBundle(

@@ -12,7 +12,7 @@ from sealift.cli.outcome import start_units, wait_for_verdict, what_next
 from sealift.cli.refusals import recording_refusals
 from sealift.cli.screen import print_result
 from sealift.errors import NotActivated
-from sealift.install.install import InstallReport, Outcome, activate, active, return_to
+from sealift.install.install import InstallReport, Outcome, activate, active
 from sealift.install.recover import recover_prefix
 from sealift.ledger.log import require_writable
 from sealift.store.failures import forgive, require_not_blocked
@@ -36,7 +36,9 @@ def configure(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--wait", action="store_true", help="stay until it is committed (0) or fell back (61)"
     )
-    parser.add_argument("--no-start", action="store_true", help="write and start no systemd unit")
+    parser.add_argument(
+        "--no-start", action="store_true", help="write the systemd units, enable and start none"
+    )
     parser.add_argument(
         "--retry", action="store_true", help="try a release again that failed twice on this box"
     )

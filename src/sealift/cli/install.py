@@ -11,13 +11,14 @@ from typing import Any
 
 from sealift import canonical
 from sealift.bundle.read import VerifiedBundle
-from sealift.cli.keeping import box_of, is_served, keeper_of, runs_units
+from sealift.cli.keeping import box_of, bundle_settings, is_served, keeper_of, runs_units
 from sealift.cli.opening import open_for_install
 from sealift.cli.options import add_common, add_prefix, prefix_of
 from sealift.cli.outcome import start_units, wait_for_verdict, what_next
 from sealift.cli.refusals import recording_refusals
 from sealift.cli.screen import megabytes, print_result, progress_of
 from sealift.events import Progress
+from sealift.host import systemd
 from sealift.install.install import Box, InstallReport, Outcome, Plan, activate, plan, stage
 from sealift.install.recover import recover_prefix
 from sealift.install.trust import confirm_fingerprint, pin, pinned_root
@@ -62,7 +63,9 @@ def configure(parser: argparse.ArgumentParser) -> None:
         "--stage", action="store_true", help="bring it in and check it; `activate` switches later"
     )
     how.add_argument("--wait", action="store_true", help="stay until it is committed (0) or fell back (61)")
-    parser.add_argument("--no-start", action="store_true", help="write and start no systemd unit")
+    parser.add_argument(
+        "--no-start", action="store_true", help="write the systemd units, enable and start none"
+    )
     parser.add_argument(
         "--retry", action="store_true", help="try a release again that failed twice on this box"
     )
@@ -144,6 +147,7 @@ def _dry_run(args: argparse.Namespace, bundle: VerifiedBundle, box: Box) -> int:
         lines.append(f"  check it with {box.interpreter}, for {_minutes()} at most")
         before = planned.previous.version if planned.previous else "nothing"
         lines.append(f"  switch from {before}{' without a pause' if served else ', which nobody serves now'}")
+        lines += [f"  {step}" for step in _unit_steps(args, bundle, box)]
     result = {
         "identity": bundle.identity,
         "is_active": planned.is_active,
@@ -157,6 +161,13 @@ def _dry_run(args: argparse.Namespace, bundle: VerifiedBundle, box: Box) -> int:
     }
     print_result(args, result, "\n".join(lines))
     return 0
+
+
+def _unit_steps(args: argparse.Namespace, bundle: VerifiedBundle, box: Box) -> tuple[str, ...]:
+    if not runs_units(box.prefix):
+        return ()
+    settings = bundle_settings(box.prefix, bundle)
+    return systemd.describe(bundle.release.product, settings.host, settings.port, start=not args.no_start)
 
 
 def _minutes() -> str:

@@ -99,7 +99,7 @@ def box_of(
         keeper=keeper_of(prefix, name),
         interpreter=interpreter,
         incompatibilities=incompatibilities,
-        require_settings=lambda bundle: _require_settings(prefix, bundle),
+        require_settings=lambda bundle: bundle_settings(prefix, bundle),
         check=lambda release: _check(prefix, release),
         served=is_served(prefix),
         switch=switch_by(prefix),
@@ -142,7 +142,8 @@ def _whole(value: float | None) -> int | None:
     return None if value is None else int(value)
 
 
-def _require_settings(prefix: Prefix, bundle: VerifiedBundle) -> None:
+def bundle_settings(prefix: Prefix, bundle: VerifiedBundle) -> Settings:
+    """What a release that is not here yet would run with on this box. Raises: BadSettings."""
     store = store_of(prefix)
 
     def read(sha256: str) -> bytes | None:
@@ -151,7 +152,7 @@ def _require_settings(prefix: Prefix, bundle: VerifiedBundle) -> None:
         path = store.base(sha256)
         return path.read_bytes() if path is not None else None
 
-    settings_of(schema_in_bundle(bundle, read), read_site(prefix, bundle.release.product))
+    return settings_of(schema_in_bundle(bundle, read), read_site(prefix, bundle.release.product))
 
 
 def _check(prefix: Prefix, release: InstalledRelease) -> dict[str, Any]:

@@ -53,10 +53,11 @@ def start_units(args: argparse.Namespace, prefix: Prefix, report: InstallReport)
     Raises: HostError: systemd refused; the release is active, only its service does not run.
     """
     wanted = (Outcome.STARTED, Outcome.WATCHED, Outcome.COMMITTED, Outcome.NOTHING_TO_DO)
-    if args.no_start or not runs_units(prefix) or report.outcome not in wanted:
+    if not runs_units(prefix) or report.outcome not in wanted:
         return ()
     settings = settings_for(prefix, report.release)
-    applied = systemd.apply(report.release.name, settings.host, settings.port)
+    start = not args.no_start
+    applied = systemd.apply(report.release.name, settings.host, settings.port, start=start)
     advice = [f"a new address waits for: {applied.advice}"] if applied.advice else []
     return (*applied.changed, *advice)
 

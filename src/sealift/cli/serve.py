@@ -16,6 +16,7 @@ from pathlib import Path
 from sealift.cli.care import ReleaseCare
 from sealift.cli.options import add_common, add_prefix, prefix_of
 from sealift.errors import UsageError
+from sealift.host.units import WORKER_USER
 from sealift.model.settings import Schema, Settings, schema_of, settings_of
 from sealift.serve.care import Care, Unattended, WorkerLaunch
 from sealift.serve.listening import bind
@@ -28,7 +29,6 @@ from sealift.store.releases import InstalledRelease, active_release
 from sealift.store.site import read_site
 
 DEFAULT_HOST, DEFAULT_PORT = "127.0.0.1", 8000
-WORKER_USER = "sealift"
 
 
 def configure(parser: argparse.ArgumentParser) -> None:

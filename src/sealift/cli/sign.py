@@ -148,10 +148,7 @@ def _open(args: argparse.Namespace, folder: Path) -> _Desk:
     if args.against is not None:
         with told_plainly(f"--against {args.against}: "):
             older = read_bundle(open_source(args.against))
-    try:
-        bundle = read_bundle(open_source(args.bundle), _known(older))
-    except MissingPart as error:
-        raise MissingPart(error.message, next_step=_NAME_IT, problems=error.problems) from error
+    bundle = read_bundle(open_source(args.bundle), _known(older), may_lack=True)
     roots = signing.all_roots(keyring.read_roots(folder), bundle.roots)
     with progress_of(args) as progress:
         _check_every_byte(bundle, older, progress)
@@ -172,10 +169,15 @@ def _check_every_byte(bundle: UnverifiedBundle, older: UnverifiedBundle | None, 
         undecoded = verify_objects(bundle, progress.advance, base)
     there = older.objects if older is not None else {}
     absent = [sha256 for sha256 in bundle.absent if sha256 not in there] if bundle.bases else []
-    if undecoded or absent:
+    problems = {
+        f"the files of {', '.join(sorted(bundle.lacking))} are not known": bundle.lacking,
+        f"{len(undecoded)} of its objects are patches of what is not here": undecoded,
+        f"{len(absent)} objects that it leaves out are not here": absent,
+    }
+    if found := [problem for problem, several in problems.items() if several]:
         raise MissingPart(
-            f"{len(undecoded)} patch(es) cannot be decoded here, and {len(absent)} object(s) neither travel nor are "
-            f"at hand: this delta was {bundle.made_for}",
+            f"this delta cannot be checked whole: it was {bundle.made_for}",
+            problems=found,
             next_step=_NAME_IT,
         )
 

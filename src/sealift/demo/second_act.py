@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Final
 
+from sealift.bundle import layout
 from sealift.demo import project
 from sealift.demo.finetune import LABELS, fine_tune
 from sealift.demo.first_act import Prepared
@@ -33,7 +34,8 @@ def change_monthly(stage: Stage, prepared: Prepared) -> None:
     changed = ", ".join(f"{name} {older[name]} -> {version}" for name, version in newer.items())
     stage.screen.note(f"pylock.toml: {changed}")
     stage.screen.note(f"sealift.toml: version {PROJECT_VERSION} -> {MONTHLY_VERSION}")
-    _pack_delta(stage, "pack the delta", MONTHLY_VERSION)
+    first = _pack_delta(stage, "pack the delta", MONTHLY_VERSION)
+    stage.sealift("", ["inspect", "usb", "--against", first, "--trust", "keys/root.json"])
 
 
 def update(stage: Stage, box: Box, photos: Sequence[Path]) -> None:
@@ -59,7 +61,8 @@ def survive(stage: Stage, box: Box, photos: Sequence[Path]) -> None:
     stage.screen.step("7. A bad release: right for every golden photo, wrong for those that come by night")
     project.change_badly(stage.folder / PROJECT)
     stage.screen.note(f"sealift.toml: version {BAD_VERSION}, and a handler of the team's own")
-    stage.screen.note(f"handler.py: {HANDLER_MISTAKE}   <- a grey photo has no third axis")
+    stage.screen.note("handler.py has one mistake, for a grey photo has no third axis:")
+    stage.screen.echo(f"    {HANDLER_MISTAKE}")
     _pack_delta(stage, "pack the bad one", BAD_VERSION)
     witness = Witness(stage, box, photos)
     argv = ["install", "usb", "--wait", *PREFIX]
@@ -86,19 +89,20 @@ def return_and_back(stage: Stage, box: Box, photos: Sequence[Path]) -> None:
     require_whole(report)
     took_s = release_answers(report, PROJECT_VERSION).first_s - witness.started_s
     stage.note_within("rollback", "until the old release answers", took_s)
-    stage.sealift("", ["status", *PREFIX], box.gap)
+    stage.sealift("", ["status", PROJECT_NAME, "--history", *PREFIX], box.gap)
 
 
-def _pack_delta(stage: Stage, title: str, version: str) -> None:
-    """Leave on `usb` one delta from the first bundle; what lay there goes to `desk`."""
+def _pack_delta(stage: Stage, title: str, version: str) -> str:
+    """Leave on `usb` one delta from the first bundle; what lay there goes to `desk`. Returns: the first bundle."""
     desk = stage.folder / "desk"
     desk.mkdir(exist_ok=True)
     for bundle in stage.carried():
         stage.screen.command(["mv", f"usb/{bundle.name}", "desk/"])
         bundle.rename(desk / bundle.name)
-    first = next(path.name for path in sorted(desk.iterdir()) if PROJECT_VERSION in path.name)
-    stage.sealift(title, ["pack", PROJECT, "-o", "usb", "--from", f"desk/{first}", *SIGNING], live=True)
+    first = f"desk/{PROJECT_NAME}-{PROJECT_VERSION}{layout.SUFFIX}"
+    stage.sealift(title, ["pack", PROJECT, "-o", "usb", "--from", first, *SIGNING], live=True)
     stage.weigh(f"bundle {version}, delta from {PROJECT_VERSION}")
+    return first
 
 
 def _compare(stage: Stage, report: Report) -> None:

@@ -15,7 +15,7 @@ from sealift.demo.traffic import Answers, Report
 from sealift.errors import SealiftError
 
 CONNECTIONS: Final = 4
-PER_SECOND: Final = 40
+PER_SECOND: Final = 25
 FLOWING_WITHIN_S: Final = 30.0
 _FLOWING: Final = "traffic-flows"
 _TRAFFIC: Final = (sys.executable, "-m", "sealift.demo.traffic")

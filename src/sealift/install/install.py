@@ -68,7 +68,7 @@ class Box:
     keeper: Keeper
     interpreter: Path
     incompatibilities: tuple[str, ...]
-    require_settings: Callable[[VerifiedBundle], None]
+    require_settings: Callable[[VerifiedBundle], object]
     check: Check
     served: Served
     switch: Switch

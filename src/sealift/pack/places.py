@@ -26,7 +26,7 @@ Array: TypeAlias = "np.ndarray[Any, np.dtype[Any]]"
 
 
 def choose_places(source: Path, size: int, base: Path) -> list[int]:
-    """For each block of `source` where in `base` its window begins (clause 4.6).
+    """For each block of `source` where in `base` its window begins (clause 4.7).
 
     Around the same offset, unless another window has more of the block's anchors.
     """

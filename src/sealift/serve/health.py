@@ -37,17 +37,24 @@ class Health:
                 self._hangs(worker, f"a request is {worker.beat.oldest_s:.0f} s old")
         if worker.has_ended:
             self.traffic.ended(worker.pid)
+            if worker.has_served:
+                self.note_end(worker)
         self.news.set()
 
-    def note_end(self, worker: RunningWorker | None) -> bool:
-        """Claims that the worker has ended unexpectedly; true once."""
+    def note_end(self, worker: RunningWorker | None) -> None:
+        """Count a crash if that worker has ended unexpectedly; once."""
         if worker is None or not worker.has_ended or worker.is_expected_to_end:
-            return False
+            return
         worker.is_expected_to_end = True
         self.hung += bool(worker.hung)
         reason = f"hung ({worker.hung})" if worker.hung else worker.status
-        self.fail(f"{worker.launch.release}: worker process {worker.pid} {reason}")
-        return True
+        self.count_crash(f"{worker.launch.release}: worker process {worker.pid} {reason}")
+
+    def count_crash(self, reason: str) -> None:
+        """A worker of the release that serves crashed, or did not get ready at a restart."""
+        self.crashes += 1
+        self.fail(reason)
+        self.news.set()
 
     def fail(self, reason: str) -> None:
         """Something went wrong; said once, however often it happens in a row."""

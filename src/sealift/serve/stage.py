@@ -62,6 +62,7 @@ class Stage:
             self._let_go(new, self._options.drain_s)
             raise
         self.worker = new
+        new.has_served = True
         if old is not None:
             self._let_go(old, self._options.drain_s)
 

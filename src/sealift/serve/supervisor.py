@@ -118,7 +118,7 @@ class Supervisor:
                 return
             if await self._asking.ask(self._care.watch) is None:
                 raise
-            self._count_crash(error.message)
+            self._health.count_crash(error.message)
 
     async def _keep_serving(self) -> None:
         while not self._stop.is_set():
@@ -129,8 +129,8 @@ class Supervisor:
 
     async def _attend(self) -> None:
         """Judge what the worker told; see to it that the wanted one serves."""
-        if self._health.note_end(self._stage.worker):
-            self._count_crash()
+        self._health.note_end(self._stage.worker)
+        judged = self._health.crashes
         async with self._turning:
             judging = asyncio.ensure_future(self._judge())
             await asyncio.wait({judging}, timeout=_SLOW_DISK_S)
@@ -139,7 +139,8 @@ class Supervisor:
                 await self._restore()
                 await asyncio.wait({judging}, timeout=_SLOW_DISK_S)
             judging.result()
-        if not self._is_as_wanted():
+        if self._health.crashes == judged and not self._is_as_wanted():
+            self._enter(self._restoring())
             # Nobody has the turn during the pause: an operator's switch comes in between.
             await self._unless_stopped(asyncio.sleep(self._backoff.pause_s()))
             async with self._turning:
@@ -238,7 +239,7 @@ class Supervisor:
             try:
                 yield
             finally:
-                self._enter(State.SERVING if self._is_as_wanted() else State.RESTARTING)
+                self._enter(State.SERVING if self._is_as_wanted() else self._restoring())
                 self._health.news.set()
 
     def _give_way(self) -> None:
@@ -256,7 +257,7 @@ class Supervisor:
         if self._is_as_wanted() or self._stop.is_set() or self._wanted is None:
             return
         launch = self._wanted
-        self._enter(State.FALLING_BACK if self._judging.is_going_back else State.RESTARTING)
+        self._enter(self._restoring())
         self._restarts += 1
         self._attempt = asyncio.ensure_future(self._stage.replace(launch))
         await asyncio.wait({self._attempt})
@@ -266,11 +267,17 @@ class Supervisor:
         error = attempt.exception()
         if error is None:
             self._serves(launch)
-        elif isinstance(error, SealiftError):
-            self._count_crash(error.message)
+            return
+        self._health.news.set()
+        if not isinstance(error, SealiftError):
+            log.critical("a bug: %r", error, exc_info=error)
+        elif self._judging.is_going_back:
+            self._health.fail(error.message)  # no crash of the release that is watched
         else:
-            log.critical("a restart failed: %r", error, exc_info=error)
-            self._health.news.set()
+            self._health.count_crash(error.message)
+
+    def _restoring(self) -> State:
+        return State.FALLING_BACK if self._judging.is_going_back else State.RESTARTING
 
     def _serves(self, launch: WorkerLaunch) -> None:
         self._wanted = launch
@@ -288,13 +295,6 @@ class Supervisor:
         self._state = state
         release = self._wanted.release if self._wanted is not None else ""
         notify(f"STATUS={state.value} {release}".rstrip())
-
-    def _count_crash(self, reason: str = "") -> None:
-        """Of the release that serves: one to go back to that does not get ready yet has not crashed."""
-        self._health.crashes += not self._judging.is_going_back
-        if reason:
-            self._health.fail(reason)
-        self._health.news.set()
 
     async def _unless_stopped(self, work: Coroutine[Any, Any, Any]) -> None:
         working, stopping = asyncio.ensure_future(work), asyncio.ensure_future(self._stop.wait())

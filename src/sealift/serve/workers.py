@@ -71,7 +71,7 @@ class RunningWorker:
         self.silent_ticks = 0
         self.hung = ""
         self.is_expected_to_end = False
-        self.ready_at = 0.0
+        self.has_served = False
         self._process = process
         self._channel = channel
         self._on_news = on_news
@@ -216,7 +216,6 @@ class Workers:
             )
         if nice:
             _be_nice(worker.pid, 0)
-        worker.ready_at = asyncio.get_running_loop().time()
         log.info("%s serves, worker process %d", launch.release, worker.pid)
         return worker
 

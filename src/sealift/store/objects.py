@@ -1,5 +1,7 @@
 """The object store: one read-only file per (sha256, executable bit)."""
 
+# ruff: noqa: PTH103, PTH105, PTH108, PTH116, PTH123
+
 from __future__ import annotations
 
 import contextlib
@@ -29,46 +31,46 @@ class ObjectStore:
 
     def path(self, entry: FileEntry) -> Path:
         """Where the object lies or would lie."""
-        return self.root / entry.sha256[:2] / (entry.sha256 + ("-x" if entry.executable else ""))
+        return Path(self._place(entry))
+
+    def _place(self, entry: FileEntry) -> str:
+        # Text, not a Path: of 30,000 objects, building their paths would cost as much as hashing them.
+        return f"{self.root}/{entry.sha256[:2]}/{entry.sha256}{'-x' if entry.executable else ''}"
 
     def has(self, entry: FileEntry) -> bool:
         """True if the object is there with its full size (its digest was checked when it came in)."""
         try:
-            return self.path(entry).stat().st_size == entry.size
+            return os.stat(self._place(entry)).st_size == entry.size
         except FileNotFoundError:
             return False
 
     def add(self, entry: FileEntry, copy: Callable[[IO[bytes]], None]) -> None:
-        """Take an object in; a refused one leaves nothing behind.
+        """Take an object in; a refused one leaves nothing behind. Several threads may, each its own object.
 
         Args:
             copy: writes the object to the stream it is given, and checks it.
         Raises: BundleError, TrustError: what `copy` found. StoreError, NoSpace.
         """
-        final = self.path(entry)
-        temporary = final.with_name(f".{final.name}.new")
-        with storing(final):
-            final.parent.mkdir(parents=True, exist_ok=True)  # one syncfs covers all of them
+        final = self._place(entry)
+        folder, _, name = final.rpartition("/")
+        temporary = f"{folder}/.{name}.new"
+        with storing(self.root):
             try:
-                with temporary.open("wb") as sink:
+                with _created(temporary, folder) as sink:
                     copy(sink)
                     os.fchmod(sink.fileno(), 0o555 if entry.executable else 0o444)
-                reached(Step.OBJECT_WRITTEN, final)
-                temporary.replace(final)
-            except SealiftError:
-                temporary.unlink(missing_ok=True)
+                reached(Step.OBJECT_WRITTEN, Path(final))
+                os.replace(temporary, final)
+            except (SealiftError, OSError):
+                with contextlib.suppress(FileNotFoundError):
+                    os.unlink(temporary)
                 raise
-            except OSError as error:
-                temporary.unlink(missing_ok=True)
-                if error.errno in (errno.ENOSPC, errno.EDQUOT):
-                    raise NoSpace(f"{self.root}: the disk is full", next_step=MAKE_ROOM) from error
-                raise
-        reached(Step.OBJECT_NAMED, final)
+        reached(Step.OBJECT_NAMED, Path(final))
 
     def is_whole(self, entry: FileEntry) -> bool:
         """True if the object's bytes are still those of its name: a disk forgets."""
         try:
-            with self.path(entry).open("rb") as stream:
+            with open(self._place(entry), "rb") as stream:
                 return file_digest(stream, "sha256").hexdigest() == entry.sha256
         except OSError:
             return False
@@ -87,13 +89,22 @@ class ObjectStore:
 
     def link(self, entry: FileEntry, destination: str) -> None:
         """Hardlink the object to `destination`; copy where the file system will not (EXDEV, EMLINK)."""
-        source = self.path(entry)
+        source = self._place(entry)
         try:
             os.link(source, destination)
         except OSError as error:
             if error.errno not in (errno.EXDEV, errno.EMLINK, errno.EPERM):
                 raise
             shutil.copy2(source, destination)
+
+
+def _created(path: str, folder: str) -> IO[bytes]:
+    """A new file; its folder is made when it is missing, and one syncfs later covers all of them."""
+    try:
+        return open(path, "wb")
+    except FileNotFoundError:
+        os.makedirs(folder, exist_ok=True)
+        return open(path, "wb")
 
 
 def store_of(prefix: Prefix) -> ObjectStore:
