@@ -154,11 +154,11 @@ def endorse(
 def tree_hash(folder: Path, *, but_the_log: bool = False) -> str:
     """A digest of every path, link target, mode and byte below `folder`: equal means unchanged.
 
-    `but_the_log`: leaves out `ledger.*`, where refused attempts are recorded.
+    `but_the_log`: leaves out `ledger.*`, where refused attempts are recorded, and locks, which name who held them.
     """
     hasher = hashlib.sha256()
     for path in sorted(folder.rglob("*")):
-        if but_the_log and path.name.startswith(("ledger.", ".ledger.")):
+        if but_the_log and path.name.startswith(("ledger.", ".ledger.", "lock")):
             continue
         hasher.update(str(path.relative_to(folder)).encode() + b"\0")
         if path.is_symlink():

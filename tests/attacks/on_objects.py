@@ -166,7 +166,7 @@ def no_checksum(scene: Scene) -> Path:
     return stored(scene, zstandard.ZstdCompressor(write_checksum=True).compress(MODEL_BYTES)[:-4])
 
 
-@attack("a skippable frame before the frame", 11, "a skippable zstd frame")
+@attack("a skippable frame before the frame", 11, "not a zstd frame")
 def leading_skippable(scene: Scene) -> Path:
     frame = zstandard.ZstdCompressor().compress(MODEL_BYTES)
     head = b"\x50\x2a\x4d\x18" + len(MODEL_BYTES).to_bytes(4, "little")  # the length that is looked for

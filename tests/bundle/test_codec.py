@@ -26,8 +26,9 @@ def digest(data: bytes) -> str:
 
 def stored_in(folder: Path, data: bytes) -> tuple[StoredObject, bytes]:
     (folder / "source").write_bytes(data)
-    stored, path = store_object(folder / "source", digest(data), len(data), folder)
-    return stored, path.read_bytes()
+    kept = store_object(folder / "source", digest(data), len(data), folder)
+    assert kept.whole_size == kept.item.stored_size
+    return kept.item, kept.path.read_bytes()
 
 
 def copied(stored: StoredObject, raw: bytes, sha256: str) -> bytes:
@@ -100,6 +101,15 @@ def test_two_frames_or_trailing_bytes_are_refused() -> None:
     for more in (frame, b"x"):
         with pytest.raises(SealiftError):
             copied(signed_frame(frame + more, len(data)), frame + more, digest(data))
+
+
+def test_a_frame_whose_checksum_is_cut_off_is_refused() -> None:
+    data = b"word " * 1000
+    frame = zstandard.ZstdCompressor(write_checksum=True).compress(data)
+    assert copied(signed_frame(frame, len(data)), frame, digest(data)) == data
+    for cut in range(1, 5):
+        with pytest.raises(MalformedBundle, match="cut off"):
+            copied(signed_frame(frame[:-cut], len(data)), frame[:-cut], digest(data))
 
 
 def test_what_is_no_frame_at_all_is_refused() -> None:

@@ -54,6 +54,7 @@ def _pack(path: Path, signer: Signer | None, version: str, seq: int, manner: str
         "runtime/boot.py": BOOT,
         "dependencies/pkg/__init__.py": b"",
         "application/manner": f"{manner}\n".encode(),
+        "application/settings.json": SETTINGS,
         "application/version": version.encode(),
         "application/bulk": os.urandom(BULK) if seq == 9 else b"",
     }
@@ -191,5 +192,12 @@ SCENES: Final = {
         shims={"sealift": _IN_1970, "date": _DATE},
     ),
     "lost-key": Scene(then=_THEFT + SERVE),
+    "settings": Scene(installed=OLDER, served=True, carried=NEWER),
+    "approve-a-bundle": Scene(
+        installed=(*OLDER, "2026.12.0"),
+        carried=NEWER,
+        then="cp $SHELF/fraud-2026.12.0.sealift fraud-2.0.sealift\n"
+        "cp $SHELF/fraud-2026.11.0.sealift fraud-1.0.sealift\nln -s ../SHA256SUMS usb/SHA256SUMS",
+    ),
 }
 """Page of docs/how-to -> the box that it is read on."""

@@ -16,11 +16,13 @@ from sealift.errors import (
     Downgrade,
     IncompatibleHost,
     Locked,
+    NoSpace,
     NotActivated,
     NotInstalled,
     StoreError,
 )
 from sealift.install.install import Outcome, plan, release_to_return_to, return_to
+from sealift.install.recover import finish_turn
 from sealift.install.remove import remove
 from sealift.ledger.tail import latest
 from sealift.store.failures import failures_of
@@ -410,3 +412,24 @@ def test_every_move_is_in_the_log(fake: FakeBox, bundle: Bundles) -> None:
     fake.keeper().fell_back()
     found = [(record.event, record.facts["version"]) for record in latest(fake.prefix.ledger, "fraud")]
     assert found == [("activate", "1.0"), ("commit", "1.0"), ("activate", "1.1"), ("fell_back", "1.0")]
+
+
+def test_a_disk_that_fills_between_current_and_journal_turns_neither(
+    fake: FakeBox, bundle: Bundles, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    fake.install(bundle())
+    keeper = fake.keeper()
+    release = fake.stage(bundle("1.1", 2))
+    keeper.begin(release.tree.name, back=False)
+
+    def full(*_: object) -> None:
+        raise NoSpace("the disk is full")
+
+    with monkeypatch.context() as patch:
+        patch.setattr("sealift.install.keeper.write_journal", full)
+        with pytest.raises(NoSpace):
+            keeper.turned(release.tree.name)
+    assert fake.active == "1.0"
+    assert fake.journal.phase is Phase.TURNING
+    assert finish_turn(keeper) == "fraud: the switch to 1.1 was cut off before anything changed"
+    assert fake.journal.phase is Phase.NOT_ACTIVATED

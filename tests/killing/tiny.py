@@ -65,14 +65,14 @@ def copy_prefix(template: Path, destination: Path) -> Prefix:
     return private(destination)
 
 
-def wholeness(prefix: Prefix) -> str:
+def wholeness(prefix: Prefix, name: str = "fraud") -> str:
     """The version that is active, every file of it compared with what was signed; empty: nothing is active."""
-    tree = active_tree(prefix, "fraud")
+    tree = active_tree(prefix, name)
     if tree is None:
         return ""
-    root = prefix.releases("fraud") / tree
+    root = prefix.releases(name) / tree
     release = decode_release((root / "release.json").read_bytes())
-    assert tree in {found.tree.name for found in installed_releases(prefix, "fraud")}, "active, not recorded"
+    assert tree in {found.tree.name for found in installed_releases(prefix, name)}, "active, not recorded"
     for layer, ref in release.layers.items():
         manifest = decode_manifest((prefix.manifests / f"{ref.manifest}.json").read_bytes(), layer)
         for path, entry in manifest.items():

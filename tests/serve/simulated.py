@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import json
 import sys
 import time
@@ -183,10 +184,13 @@ class Simulation:
     async def who_answers(self) -> tuple[str, int]:
         """Name and process of the worker that takes new connections, once those that retire have gone."""
         await self.until(lambda: not self.supervisor._stage._leaving, "the end of those that retire")
-        reader, writer = await asyncio.open_connection(*self.listener.getsockname())
-        name, process = (await asyncio.wait_for(reader.read(), 20)).decode().split()
-        writer.close()
-        return name, int(process)
+        answer: list[str] = []
+        while len(answer) != 2:  # a worker that was just killed may still have accepted
+            reader, writer = await asyncio.open_connection(*self.listener.getsockname())
+            with contextlib.suppress(ConnectionError):
+                answer = (await asyncio.wait_for(reader.read(), 20)).decode().split()
+            writer.close()
+        return answer[0], int(answer[1])
 
     async def ask(self, request: str, **details: object) -> dict[str, Any]:
         return await asyncio.to_thread(control.ask, self.control, {"do": request, **details}, 30)

@@ -257,7 +257,7 @@ def copy_from(
             f"object {canonical.short(sha256)} does not travel in this bundle, {bundle.made_for}",
             next_step=NEXT_STEP,
         )
-    old = None if stored.source is None else _base_file(bundle, stored.source, base)
+    old = None if stored.source is None else require_base(bundle, stored.source, base)
     copy_object(_opener(bundle, sha256), stored, sha256, sink, old)
 
 
@@ -265,7 +265,7 @@ def _opener(bundle: UnverifiedBundle, sha256: str) -> Callable[[], IO[bytes]]:
     return lambda: bundle.source.open(layout.object_(sha256))
 
 
-def _base_file(bundle: UnverifiedBundle, sha256: str, base: FindBase) -> Path:
+def require_base(bundle: UnverifiedBundle, sha256: str, base: FindBase) -> Path:
     """The file that a patch is applied to, its digest checked (clause 4.7)."""
     path = base(sha256)
     if path is None:

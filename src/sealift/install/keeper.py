@@ -77,10 +77,9 @@ class Keeper:
         """Make `tree` active: it can answer. Returns: WATCHED, or RETURNED after a rollback."""
         with turning(self.prefix, self.name, "a switch"):
             journal = self.journal
-            self._point(tree)
             back = journal.phase is Phase.RETURNING
             phase = Phase.RETURNED if back else Phase.WATCHED
-            self._write(journal.moved(phase))
+            self._turn_to(tree, journal, journal.moved(phase))
         self._tell(Event.ROLLBACK if back else Event.ACTIVATE, tree, {"before": self._version(journal)})
         return phase
 
@@ -186,6 +185,17 @@ class Keeper:
         activate(self.prefix, release)
         with contextlib.suppress(NoSpace):  # the command that stands there works on
             write_command(self.prefix, release)
+
+    def _turn_to(self, tree: str, before: Journal, after: Journal) -> None:
+        """`current` and the journal, or neither: a disk may be full in between."""
+        self._point(tree)
+        try:
+            self._write(after)
+        except SealiftError:
+            was = before.turn.before if before.turn is not None else None
+            if was is not None and self.is_installed(was):
+                self._point(was)
+            raise
 
     def is_installed(self, tree: str) -> bool:
         """Claims that a release of that tree name is recorded here."""

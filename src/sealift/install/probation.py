@@ -71,8 +71,10 @@ class Probation:
         Args:
             before: what the release before had done, to compare with.
         """
-        self._end_watch()
-        if self._keeper.turned(tree) is Phase.WATCHED:
+        with reserve_spent(self._keeper.prefix):
+            phase = self._keeper.turned(tree)
+            self._end_watch()
+        if phase is Phase.WATCHED:
             self._watch = Watch(self._bounds_of(self._keeper.release(tree)), Watched(before=before))
             self._keep()
 

@@ -21,7 +21,7 @@ from typing import Final
 from sealift import canonical
 from sealift.bundle import layout
 from sealift.bundle.documents import FileEntry, encode_manifest
-from sealift.bundle.read import VerifiedBundle
+from sealift.bundle.read import VerifiedBundle, require_base
 from sealift.bundle.source import document
 from sealift.errors import BundleError, DigestMismatch, HostError, MissingPart, StoreError, TrustError
 from sealift.events import Progress
@@ -78,6 +78,9 @@ def missing_objects(prefix: Prefix, bundle: VerifiedBundle) -> Missing:
     missing = [entry for key, entry in wanted.items() if not whole.get(key, False)]
     damaged = sum(not is_whole for is_whole in whole.values())
     _require_travelling(bundle, missing, whole)
+    for source in {bundle.bundle.objects[entry.sha256].source for entry in missing}:
+        if source is not None:
+            require_base(bundle.bundle, source, store.base)  # before anything is written
     return Missing(tuple(missing), damaged)
 
 
