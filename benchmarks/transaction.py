@@ -17,13 +17,14 @@ import statistics
 import subprocess
 import sys
 import tempfile
+import threading
 import time
 from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).parent.parent))
 
 from tests.journey.conftest import Server, make_keys, sealift
-from tests.journey.versions import install, pack_version
+from tests.journey.versions import Client, install, pack_version
 from tests.killing import tiny
 from tests.made_bundles import make_signer
 
@@ -42,7 +43,7 @@ def main() -> None:
 
 def many_files(folder: Path, count: int) -> None:
     """Stage and switch a release of `count` files, mean 8 KiB, in hundreds of folders."""
-    choose = random.Random(7)  # noqa: S311 - sizes only
+    choose = random.Random(7)
     pieces = {
         f"dependencies/pkg{number % 300}/part{number // 300}.py": choose.randbytes(
             choose.randrange(1, 16_384)
@@ -94,13 +95,14 @@ def rollbacks(folder: Path, count: int) -> None:
             f"a real service: stage and check of an update {staged:.2f} s, switch {time.perf_counter() - began:.2f} s"
         )
         took = []
-        for number in range(count):
-            expected = f"times@{1 + number % 2}"
+        for _ in range(count):
             began = time.perf_counter()
             sealift("rollback", "--prefix", "box", cwd=folder)
-            while serving(server.address) != expected:
+            while serving(server.address) != "times@1":
                 pass
             took.append(time.perf_counter() - began)
+            sealift("activate", "times", "2", "--prefix", "box", cwd=folder)
+        under_load(folder, server)
         start = [bare_start(folder) for _ in range(5)]
         median = statistics.median(took)
         print(
@@ -111,6 +113,33 @@ def rollbacks(folder: Path, count: int) -> None:
     finally:
         server.stop()
         server.log.close()
+
+
+def under_load(folder: Path, server: Server) -> None:
+    """p99 before and during four switches, 16 keep-alive connections that never retry, one after the other."""
+    client = Client(server.address, {"times@1": 1.0, "times@2": 2.0})
+    stop = threading.Event()
+    sending = threading.Thread(target=client.run, args=(16, stop))
+    began = time.perf_counter()
+    sending.start()
+    time.sleep(3)
+    spans = []
+    for _ in range(2):
+        for move in (("activate", "times", "2"), ("rollback",)):
+            since = time.perf_counter()
+            sealift(*move, "--prefix", "box", cwd=folder)
+            spans.append((since, time.perf_counter()))
+            time.sleep(2)
+    stop.set()
+    sending.join()
+    before = client.p99_s(began, began + 3)
+    during = sorted(client.p99_s(*span) for span in spans)
+    inference = statistics.median(took for _, took in client.latencies_s) / 16
+    print(
+        f"{sum(client.releases.values())} requests over 16 connections, {len(client.failures)} failed; p99 before "
+        f"{before * 1e3:.1f} ms, during a switch {during[0] * 1e3:.1f} to {during[-1] * 1e3:.1f} ms "
+        f"(allowed: before, one inference, 20 ms: {(before + inference) * 1e3 + 20:.1f} ms)"
+    )
 
 
 def serving(address: str) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import io
 import random
@@ -21,7 +22,7 @@ from sealift.bundle.codec import copy_object
 from sealift.bundle.encode import FROM_BYTES, Old, even_places, store_smallest, write_patch
 from sealift.bundle.frames import BASE_WINDOW, BLOCK, read_frames
 from sealift.bundle.transport import StoredObject
-from sealift.errors import BundleError, DigestMismatch, MalformedBundle, MissingPart, SealiftError
+from sealift.errors import BundleError, DigestMismatch, MalformedBundle, MissingPart
 from sealift.pack import places
 
 SMALL_BLOCK, SMALL_WINDOW = 64, 128
@@ -160,10 +161,8 @@ def test_a_changed_patch_that_is_signed_gives_the_right_bytes_or_none(tmp_path: 
     for _ in range(400):
         at = draw.randrange(len(bench.raw))
         changed = bench.raw[:at] + bytes([draw.randrange(256)]) + bench.raw[at + draw.randint(0, 2) :]
-        try:
+        with contextlib.suppress(MalformedBundle, DigestMismatch):
             assert bench.applied(changed, resigned=True) == bench.data
-        except SealiftError as error:
-            assert isinstance(error, MalformedBundle | DigestMismatch)
 
 
 @pytest.mark.parametrize(

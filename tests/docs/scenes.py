@@ -20,6 +20,8 @@ from tests.made_bundles import Signer, make_signer, write_tree
 
 from sealift.bundle.write import Endorse
 from sealift.events import Silent
+from sealift.model.schema import THRESHOLD, Schema
+from sealift.model.settings import encode_schema
 from sealift.pack.pack import Parts, pack
 from sealift.pack.sequence import Entry
 from sealift.project.project import TargetWish
@@ -28,6 +30,7 @@ from sealift.target.wish import target_for
 
 BOOT = (Path(__file__).parent / "small_release.py").read_bytes()
 CREATED: Final = "2026-09-01T12:00:00Z"
+SETTINGS: Final = encode_schema(Schema({**Schema().settings, "threshold": THRESHOLD}), {}, {})
 BULK: Final = 24_000_000
 """The oldest release is large, so that giving it up makes room."""
 

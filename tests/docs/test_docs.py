@@ -283,7 +283,8 @@ def test_the_caps_in_the_bundle_format_are_those_of_the_reader(root: Path) -> No
     assert [f"{cap:,}" for cap in caps if f"{cap:,}" not in page] == []
     assert f"no value lies deeper than {canonical.MAX_DEPTH}" in page
     assert f"{documents.MAX_PATH_DEPTH} parts; a part is at most {documents.MAX_NAME_BYTES} bytes" in page
-    for form in (documents.RELEASE_FORMAT, documents.MANIFEST_FORMAT, transport.TRANSPORT_FORMAT):
+    forms = (transport.FULL_FORMAT, transport.DELTA_FORMAT)
+    for form in (documents.RELEASE_FORMAT, documents.MANIFEST_FORMAT, *forms):
         assert f'"{form}"' in page
 
 

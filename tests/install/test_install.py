@@ -432,4 +432,4 @@ def test_a_disk_that_fills_between_current_and_journal_turns_neither(
     assert fake.active == "1.0"
     assert fake.journal.phase is Phase.TURNING
     assert finish_turn(keeper) == "fraud: the switch to 1.1 was cut off before anything changed"
-    assert fake.journal.phase is Phase.NOT_ACTIVATED
+    assert keeper.journal.phase is Phase.NOT_ACTIVATED

@@ -203,9 +203,10 @@ def _print(args: argparse.Namespace, desk: _Desk, result: dict[str, Any]) -> Non
     if desk.difference is not None and args.files:
         lines += ["", "files", *(f"  {line}" for line in listing.changed_files(desk.difference))]
     if desk.facts.standing.verified:
+        against = f" --against {args.against}" if desk.facts.bases and args.against is not None else ""
         lines += [
             "",
-            f"next: sealift verify {args.bundle}   (this page looks at documents, verify at every byte)",
+            f"next: sealift verify {args.bundle}{against}   (this page looks at documents, verify at every byte)",
         ]
     print_result(args, result, "\n".join(lines))
 

@@ -64,7 +64,11 @@ def run(args: argparse.Namespace) -> int:
         format="%(asctime)s %(levelname)s %(name)s: %(message)s",
     )
     prefix = prefix_of(args)
-    flags = {"host": args.host, "port": _port(args.port), "drain_s": args.drain_s}
+    flags = {
+        "host": args.host,
+        "port": _port(args.port or os.environ.get("SEALIFT_PORT")),
+        "drain_s": args.drain_s,
+    }
     if _is_project(args.target, prefix):
         return _serve_project(args, Path(args.target), Schema().resolve({}, environ=os.environ, flags=flags))
     name = choose_service(prefix, args.target)
@@ -165,7 +169,7 @@ async def _run(args: argparse.Namespace, supervisor: Supervisor, watcher: Watche
 
 
 def _port(text: str | None) -> int | None:
-    if text is None:
+    if not text:
         return None
     if text.isascii() and text.isdigit() and int(text) < 65536:
         return int(text)

@@ -12,7 +12,8 @@ from typing import Final
 LARGE_BYTES: Final = 256 * 1024
 """From here on a file of quite another name is tried, too: a model that was renamed is worth the time."""
 _NEAREST: Final = 16
-_VERSION: Final = re.compile(r"[0-9a-f]{8,}|\d+(?:(?:[._+-]|rc|a|b|post|dev)+\d+)*")
+_DIGEST: Final = re.compile(r"[0-9a-f]{8,}")
+_VERSION: Final = re.compile(r"\d+(?:(?:[._+-]|rc|a|b|post|dev)+\d+)*(?:\.dev)?")
 
 
 class Shelf:
@@ -57,7 +58,7 @@ class Shelf:
 
 def without_versions(path: str) -> str:
     """`libfoo.so.1.30` -> `libfoo.so.#`, `pkg-1.2.dist-info/METADATA` -> `pkg-#.dist-info/METADATA`."""
-    return _VERSION.sub("#", path)
+    return _VERSION.sub("#", _DIGEST.sub("#", path))
 
 
 def _keys(path: str) -> tuple[str, str, str]:

@@ -173,6 +173,7 @@ class Worker:
     def retire(self, keep_s: float) -> None:
         """As `link.Led.retire`: `stop` may still come."""
         self._keep_s = keep_s
+        self._canaries.every(0.0)  # it is the next one's turn to be watched
         self._leave.set()
 
     def canary_every(self, period_s: float) -> None:
