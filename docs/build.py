@@ -1,8 +1,8 @@
 """Write the generated parts of docs/: `python docs/build.py`; with `--check` only say what is out of date.
 
-`reference/cli.md` is written whole, from the parsers of the verbs. `reference/exit-codes.md` and
-`reference/http-api.md` keep their text; only what stands between `<!-- generated -->` and
-`<!-- end -->` is replaced, from `sealift.errors`.
+`reference/cli.md` is written whole, from the parsers of the verbs. `reference/exit-codes.md`,
+`reference/http-api.md` and `explanation/transaction.md` keep their text; only what stands between
+`<!-- generated -->` and `<!-- end -->` is replaced, from `sealift.errors` and `sealift.install.watch`.
 """
 
 from __future__ import annotations
@@ -17,6 +17,7 @@ from typing import Final, TypeVar
 
 from sealift import errors
 from sealift.cli.main import GROUPS, load_verb, overview, parser_of
+from sealift.install import watch
 
 DOCS: Final = Path(__file__).resolve().parent
 _GENERATED: Final = re.compile(r"(?<=<!-- generated -->\n).*?(?=<!-- end -->)", re.DOTALL)
@@ -44,10 +45,14 @@ def main() -> int:
 
 def generated() -> Iterator[tuple[Path, str]]:
     """Every file with a generated part, and the whole text that it should have."""
-    reference = DOCS / "reference"
-    yield reference / "cli.md", cli_page()
-    for name, table in (("exit-codes.md", exit_codes()), ("http-api.md", http_errors())):
-        yield reference / name, with_table((reference / name).read_text(), table)
+    yield DOCS / "reference" / "cli.md", cli_page()
+    tables = {
+        "reference/exit-codes.md": exit_codes(),
+        "reference/http-api.md": http_errors(),
+        "explanation/transaction.md": watch_table(),
+    }
+    for name, table in tables.items():
+        yield DOCS / name, with_table((DOCS / name).read_text(), table)
 
 
 def with_table(text: str, table: str) -> str:
@@ -98,6 +103,43 @@ def http_errors() -> str:
     for kind in sorted(kinds, key=lambda kind: (kind.status, kind.__name__)):
         rows.append(f"| {kind.status} | `{kind.__name__}` | {_promise(kind)} |")
     return "\n".join(rows)
+
+
+def watch_table() -> str:
+    """What takes a watched release back, and what commits it, with the figures of the policy."""
+    bounds = watch.Bounds()
+    figures = {name: value for name, value in vars(watch).items() if isinstance(value, int | float)}
+    return _WATCH.format(
+        **figures,
+        percent=watch.ERROR_SHARE * 100,
+        slower_ms=watch.SLOWER_S * 1000,
+        growth_mb=watch.GROWTH_BYTES / 1e6,
+        minutes=bounds.window_s / 60,
+        hours=bounds.quiet_s / 3600,
+        bounds=bounds,
+    )
+
+
+_WATCH: Final = """\
+| seen | bad when |
+|---|---|
+| 5xx, time-outs (504), refusals (503) | at least {FEW_ERRORS} (or {LEAST_ERRORS}, where half of all fail), more than \
+{percent:g} % of the well-formed requests, and more than twice the share that the release before had |
+| latency, with `slo.latency_p99_ms` | the p99 of at least {ENOUGH_FOR_P99} answers is above {_BUCKET:g} times that; \
+or half of at least {ENOUGH_FOR_HALF} answers are |
+| latency, without | the same, above {SLOWER:g} times the p99 of the release before and at least {slower_ms:g} ms more |
+| memory, with `limits.max_memory_mb` | the worker holds more than that |
+| memory, without | it holds more than {GROWTH:g} times what the check measured, and {growth_mb:g} MB |
+| workers that crash, hang, or do not get ready again | {CRASHES} of them, counted over restarts |
+| golden inputs | {CANARIES_IN_A_ROW} in a row fail |
+
+Errors and latency are judged over the whole watch and over its last {RECENT_S:g} seconds. If nothing is bad:
+
+| seen | committed |
+|---|---|
+| traffic | after {minutes:g} minutes and {bounds.requests} requests, both |
+| a quiet box | after {hours:g} hours, on a golden input every {bounds.canary_s:g} seconds, *on golden inputs only* |\
+"""
 
 
 def _family(kind: type[Kind]) -> Iterator[type[Kind]]:

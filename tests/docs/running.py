@@ -90,7 +90,9 @@ def _script(page: Page, place: Place) -> str:
             number += 1
         else:
             folder = Path(step.title or "").parent
-            lines.append(f"mkdir -p {folder}\ncat > {step.title} <<'END_OF_FILE'\n{place.here(step.text)}END_OF_FILE")
+            lines.append(
+                f"mkdir -p {folder}\ncat > {step.title} <<'END_OF_FILE'\n{place.here(step.text)}END_OF_FILE"
+            )
     return "\n".join([*lines, ""])
 
 

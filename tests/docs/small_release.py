@@ -16,7 +16,9 @@ FINDINGS = {
     "golden inputs of fraud": "20 as recorded, 1.90 ms each",
     "latency of fraud": "p99 2.40 ms of 100 runs",
 }
-OTHERWISE = {"golden inputs of fraud": "golden input case-17.json: output risk: differs by 0.031, tolerance 0.000488"}
+OTHERWISE = {
+    "golden inputs of fraud": "golden input case-17.json: output risk: differs by 0.031, tolerance 0.000488"
+}
 PER_BEAT = 20
 BEAT_S = 0.05
 
@@ -74,9 +76,8 @@ def work(tree: str) -> None:
     number = 0
     while True:
         ready, _, _ = select.select([channel], [], [], BEAT_S)
-        if ready:
-            if is_over(channel):
-                return
+        if ready and is_over(channel):
+            return
         number += 1
         channel.sendall(json.dumps({"protocol": 2, "beat": beat(number, how)}).encode() + b"\n")
         if how == "crashes" and number > 2:

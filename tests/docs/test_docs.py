@@ -18,7 +18,13 @@ from typing import Protocol
 import pytest
 
 from sealift.cli.main import GROUPS, load_verb, parser_of
+from sealift.install.probation import KEEP_EVERY_S
 from sealift.project.file import load_project
+from sealift.serve.stage import _ROOM
+from sealift.serve.workers import SupervisorOptions
+from sealift.store.failures import BLOCKED_AFTER
+from sealift.store.journal import Phase
+from sealift.store.prefix import Prefix, private
 
 
 class Fence(Protocol):
@@ -288,10 +294,55 @@ def test_the_caps_in_the_bundle_format_are_those_of_the_reader(root: Path) -> No
         assert f'"{form}"' in page
 
 
+def test_every_path_below_a_prefix_is_documented(root: Path) -> None:
+    """A property or method of `Prefix` that gives a path has its row."""
+    page = (root / "docs" / "reference" / "state-on-disk.md").read_text(encoding="utf-8")
+    prefix, found = private(Path("/P")), set()
+    for name, member in vars(Prefix).items():
+        if isinstance(member, property):
+            found |= paths_in(member.fget(prefix))
+        elif callable(member) and not name.startswith("_") and name != "services":
+            found |= paths_in(member(prefix, "NAME"))
+    assert len(found) > 15
+    assert [path for path in sorted(found) if f"`{path}" not in page] == []
+
+
+def paths_in(value: object) -> set[str]:
+    """`P/...` for a path, or for several."""
+    paths = value if isinstance(value, tuple) else (value,)
+    return {str(path).removeprefix("/") for path in paths if isinstance(path, Path)}
+
+
+def test_every_phase_of_the_journal_is_explained_and_drawn(root: Path) -> None:
+    page = (root / "docs" / "explanation" / "transaction.md").read_text(encoding="utf-8")
+    picture = (root / "docs" / "images" / "transaction.svg").read_text(encoding="utf-8")
+    assert set(re.findall(r"^\| `([a-z ]+)` \|", page, re.MULTILINE)) == {phase.value for phase in Phase}
+    assert [phase.value for phase in Phase if f">{phase.value}</text>" not in picture] == []
+
+
+def test_the_figures_in_the_prose_of_the_transaction_are_those_of_the_source(root: Path) -> None:
+    page = (root / "docs" / "explanation" / "transaction.md").read_text(encoding="utf-8")
+    options = SupervisorOptions()
+    for sentence in (
+        f"silent for {options.hang_s:g} s, or whose oldest request is older than {options.stuck_s:g} s",
+        f"`drain_s` ({options.drain_s:g} s)",
+        f"every {KEEP_EVERY_S:g} s: what was seen so far",
+        f"less than {_ROOM:g} times the memory",
+    ):
+        assert sentence in page
+    assert BLOCKED_AFTER == 2, "`After two of them`"
+
+
+def test_every_test_that_is_named_in_prose_exists(pages: list[Page], root: Path) -> None:
+    named = [(page.name, name) for page in pages for name in re.findall(r"`(tests/[\w./]+)`", page.prose)]
+    assert [(page, name) for page, name in named if not (root / name).exists()] == []
+    assert len(named) > 20
+
+
 def test_the_pictures_are_svg_with_a_text_for_those_who_cannot_see_them(root: Path) -> None:
     from xml.etree import ElementTree
 
-    for name in ("journey.svg", "journey.zh-CN.svg"):
+    for name in ("journey.svg", "journey.zh-CN.svg", "transaction.svg"):
         picture = ElementTree.parse(root / "docs" / "images" / name).getroot()
         named = {child.tag.rpartition("}")[2]: child.text for child in picture}
         assert picture.get("role") == "img"

@@ -37,10 +37,13 @@ def test_one_of_several_models_is_asked_by_its_name(tmp_path: Path) -> None:
     teller = tmp_path / "teller"
     for kind in ("risk", "document"):
         (teller / "data" / "golden" / kind).mkdir(parents=True)
-    (teller / "sealift.toml").write_text(next(each.text for each in several.fences() if each.language == "toml"))
+    (teller / "sealift.toml").write_text(
+        next(each.text for each in several.fences() if each.language == "toml")
+    )
     (teller / "document.py").write_text("def postprocess(outputs):\n    return {}\n")
     zero = numpy_helper.from_array(np.zeros(1, np.float32), "zero")
-    for name, shape in (("risk", ["rows", 1]), ("document", ["rows", 3, 224, 224])):
+    shapes: dict[str, list[int | str | None]] = {"risk": ["rows", 1], "document": ["rows", 3, 224, 224]}
+    for name, shape in shapes.items():
         ends = [info(end, TensorProto.FLOAT, shape) for end in ("x", "y")]
         save(model([node("Add", ["x", "zero"], ["y"])], ends[:1], ends[1:], [zero]), teller, f"{name}.onnx")
     (tmp_path / "case.json").write_text('{"amount": 12.5}')

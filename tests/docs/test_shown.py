@@ -79,7 +79,9 @@ def test_a_test_that_does_not_exist_would_be_seen(test: str) -> None:
 
 def test_a_block_under_a_marker_is_not_typed(tmp_path: Path) -> None:
     path = tmp_path / "page.md"
-    path.write_text("<!-- shown by a.py::b -->\n```sh\nrm -rf /\n```\n\n```console\n$ echo a \\\n  b\na b\n```\n")
+    path.write_text(
+        "<!-- shown by a.py::b -->\n```sh\nrm -rf /\n```\n\n```console\n$ echo a \\\n  b\na b\n```\n"
+    )
     marked, plain = Page.fences(_Outside(path))
     assert (marked.shown_by, plain.shown_by) == ("a.py::b", None)
     assert [(each.typed, each.expected) for each in _Outside(path).commands()] == [

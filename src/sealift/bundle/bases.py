@@ -8,6 +8,7 @@ from pathlib import Path
 
 from sealift.bundle.documents import encode_manifest
 from sealift.bundle.read import UnverifiedBundle, copy_from
+from sealift.errors import SealiftError
 
 
 class BundleObjects:
@@ -29,11 +30,19 @@ class BundleObjects:
         path = self._folder / sha256
         with self._lock:
             if not path.exists():
-                building = path.with_suffix(".partial")
-                with building.open("wb") as sink:
-                    copy_from(bundle, sha256, sink)
-                building.rename(path)
+                _extract(bundle, sha256, path)
         return path
+
+
+def _extract(bundle: UnverifiedBundle, sha256: str, path: Path) -> None:
+    building = path.with_suffix(".partial")
+    try:
+        with building.open("wb") as sink:
+            copy_from(bundle, sha256, sink)
+    except SealiftError as error:
+        message = f"{bundle.source.name}: {error.message}"
+        raise type(error)(message, next_step=error.next_step, problems=error.problems) from error
+    building.rename(path)
 
 
 def _whole_in(bundle: UnverifiedBundle, sha256: str) -> bool:

@@ -34,6 +34,8 @@ from sealift.serve.workers import SupervisorOptions, Workers
 log = logging.getLogger("sealift.supervisor")
 
 _SLOW_DISK_S: Final = 1.0
+_TO_END_S: Final = 10.0
+"""What ending takes beyond the drain, told to systemd (sd_notify(3))."""
 
 
 class State(Enum):
@@ -65,6 +67,7 @@ class Supervisor:
         available: Callable[[], int | None] = available_bytes,
     ) -> None:
         self._care = care
+        self._drain_s = options.drain_s
         self._listener = listener
         self._state = State.STARTING
         self._stop = asyncio.Event()
@@ -154,7 +157,7 @@ class Supervisor:
 
     async def _end(self) -> None:
         self._enter(State.STOPPING)
-        notify("STOPPING=1")
+        notify(f"STOPPING=1\nEXTEND_TIMEOUT_USEC={round((self._drain_s + _TO_END_S) * 1e6)}")
         self._give_way()
         async with self._turning:
             if self._desk is not None:
