@@ -145,9 +145,11 @@ def compare(folder: Path, trees: tuple[Path, Path], levels: Sequence[int]) -> No
     for line in rows:
         print("  ".join(cell.rjust(width) for cell, width in zip(line, widths, strict=True)))
     for layer in deltas[0].explanation.layers:
-        sizes = (layer.size, layer.left_out_size, layer.stored_size, layer.manifest_size)
-        words = "%.1f MB, the box has %.1f; objects %.2f, manifest %.2f" % tuple(size / 1e6 for size in sizes)
-        print(f"{layer.name}: {layer.files} files, {words}; {dict(layer.codecs)}")
+        print(
+            f"{layer.name}: {layer.files} files, {layer.size / 1e6:.1f} MB, "
+            f"the box has {layer.left_out_size / 1e6:.1f}; objects {layer.stored_size / 1e6:.2f}, "
+            f"manifest {layer.manifest_size / 1e6:.2f}; {dict(layer.codecs)}"
+        )
     for part in deltas[0].explanation.parts[:8]:
         print(
             f"  {part.stored_size / 1e6:8.3f} of {part.size / 1e6:8.2f} MB  {part.codec:<11} {part.path}  {part.why}"

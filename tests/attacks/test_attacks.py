@@ -10,6 +10,7 @@ from tests.attacks.forge import FILES, ROOT, Forge, delta, root_part, signed_roo
 from tests.attacks.scene import Scene, box_hash
 from tests.attacks.table import Attack
 
+from sealift.cli.main import run
 from sealift.ledger.verify import records
 from sealift.store.prefix import private
 
@@ -43,7 +44,12 @@ def test_what_nobody_attacked_is_installed(scene: Scene) -> None:
     assert all((tree / name).read_bytes() == data for name, data in FILES.items())
 
 
-def test_a_delta_that_nobody_attacked_is_installed(scene: Scene) -> None:
+def test_a_delta_that_nobody_attacked_is_installed(scene: Scene, capsys: pytest.CaptureFixture[str]) -> None:
+    """And the box that has its base verifies all of it, with nothing named."""
+    bundle = scene.as_folder(delta().parts())
+    capsys.readouterr()
+    assert run(["verify", str(bundle), "--prefix", str(scene.prefix)]) == 0
+    assert capsys.readouterr().out.startswith("VERIFIED fraud 7.0 sha256:")
     assert scene.install(scene.as_file(delta().parts())) == 0
     tree = (scene.prefix / "current" / "fraud").resolve()
     assert all((tree / name).read_bytes() == data for name, data in FILES.items())

@@ -203,8 +203,9 @@ def change_container(data: bytes, draw: random.Random) -> bytes:
 
 
 @pytest.mark.slow
-def test_both_readers_refuse_a_file_changed_anywhere(tmp_path: Path) -> None:
-    whole, file, draw = container(BY_CLEO.parts()), tmp_path / "x.sealift", random.Random(20261122)
+@pytest.mark.parametrize("forge", [BY_CLEO, delta()], ids=["a full bundle", "a delta"])
+def test_both_readers_refuse_a_file_changed_anywhere(tmp_path: Path, forge: Forge) -> None:
+    whole, file, draw = container(forge.parts()), tmp_path / "x.sealift", random.Random(20261122)
     for _ in range(FLIPS):
         file.write_bytes(change_container(whole, draw))
         both_refuse(file)
@@ -220,8 +221,9 @@ def change_part(parts: dict[str, bytes], draw: random.Random) -> dict[str, bytes
 
 
 @pytest.mark.slow
-def test_both_readers_say_the_same_of_a_folder_with_a_changed_part(tmp_path: Path) -> None:
-    parts, draw = BY_CLEO.parts(), random.Random(20261122)
+@pytest.mark.parametrize("forge", [BY_CLEO, delta()], ids=["a full bundle", "a delta"])
+def test_both_readers_say_the_same_of_a_folder_with_a_changed_part(tmp_path: Path, forge: Forge) -> None:
+    parts, draw = forge.parts(), random.Random(20261122)
     for number in range(FLIPS):
         changed = change_part(parts, draw)
         if changed != parts:

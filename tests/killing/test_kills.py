@@ -15,6 +15,9 @@ from tests.killing import tiny
 from tests.killing.forks import Forks, Ran
 from tests.made_bundles import make_signer
 
+from sealift.bundle.read import read_bundle
+from sealift.bundle.source import open_source
+from sealift.bundle.transport import PATCH
 from sealift.store.prefix import Prefix, private
 from sealift.store.steps import Step
 
@@ -64,13 +67,17 @@ def field_of_fire(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Range]:
         signer = make_signer()
         bundles = tiny.bundles(folder, signer, 7)
         bundles["5"] = tiny.bundle(folder / "weak", signer, "5", tiny.files("5", "weak"))
-        bundles["6"], bundles["last"] = bundles["7"], bundles["7"]
+        bundles["6"] = bundles["7"]
+        (folder / "delta").mkdir()
+        bundles["delta"] = tiny.bundle(folder / "delta", signer, "2", tiny.files("2"), [bundles["1"]])
+        travelling = read_bundle(open_source(bundles["delta"]), may_lack=True).objects.values()
+        assert PATCH in {stored.codec for stored in travelling}
         yield Range(folder, forks, bundles)
 
 
 CASES = {
     "first install": ([], "1", "install 1"),
-    "update": (["install 1"], "2", "install 2"),
+    "delta": (["install 1"], "2", "install delta"),
     "stage": (["install 1"], "1", "stage 2"),
     "activate": (["install 1", "stage 2"], "2", "activate 2"),
     "rollback": (["install 1", "install 2"], "1", "rollback"),

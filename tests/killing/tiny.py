@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import http.client
 import os
+import random
 import shutil
 import signal
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -24,6 +25,8 @@ from sealift.target.wish import target_for
 
 BOOT = (Path(__file__).parent / "boot.py").read_bytes()
 WAIT_S = 20.0
+TABLE = random.Random(7).randbytes(4096)
+"""Nothing compresses it: from one version to the next a patch is what travels."""
 
 
 def files(version: str, weights: str | None = None) -> Mapping[str, bytes]:
@@ -35,16 +38,30 @@ def files(version: str, weights: str | None = None) -> Mapping[str, bytes]:
         "dependencies/pkg/notes.txt": b"a file that never changes\n" * 40,
         "application/sbom.cdx.json": b"{}",
         "application/weights": (weights or version).encode(),
-        "application/tables/one.txt": f"a table of {version}\n".encode() * 60,
+        "application/table": TABLE + version.encode(),
     }
 
 
-def bundle(folder: Path, signer: Signer, version: str, content: Mapping[str, bytes]) -> Path:
-    """One bundle for this very machine, its sequence number as its version; `root.json` lies beside it."""
+def bundle(
+    folder: Path, signer: Signer, version: str, content: Mapping[str, bytes], olds: Sequence[Path] = ()
+) -> Path:
+    """One bundle for this very machine, its sequence number as its version; `root.json` lies beside it.
+
+    Args:
+        olds: bundles that it is a delta from.
+    """
     folder.mkdir(exist_ok=True)
     (folder / "root.json").write_bytes(signer.signed.encode())
     target = target_for(TargetWish(), read_host(), own_python()).to_json()
-    made = make_bundle(folder, signer, version=version, seq=int(version), files=content, target=target)
+    made = make_bundle(
+        folder,
+        signer,
+        version=version,
+        seq=int(version),
+        files=content,
+        target=target,
+        olds=olds,
+    )
     return made.path
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -90,6 +91,7 @@ def applied(packed: Packed, old: Packed, folder: Path) -> dict[str, bytes]:
     folder.mkdir(exist_ok=True)
     find = BundleObjects([base], folder)
     bundle = opened(packed, old)
+    verified = verify(bundle, bundle.roots[-1].root, Policy())
     assert verify_objects(bundle, base=find) == ()
     found = {}
     for name in LAYERS:
@@ -97,17 +99,13 @@ def applied(packed: Packed, old: Packed, folder: Path) -> dict[str, bytes]:
             place = folder / f"{entry.sha256}.out"
             if entry.sha256 in bundle.objects:
                 with place.open("wb") as sink:
-                    verify(bundle, packed_root(packed), Policy()).copy_object(entry.sha256, sink, find)
+                    verified.copy_object(entry.sha256, sink, find)
             else:
                 source = find(entry.sha256)
                 assert source is not None, f"{name}/{path} neither travels nor is in the base"
                 place = source
             found[f"{name}/{path}"] = place.read_bytes()
     return found
-
-
-def packed_root(packed: Packed):  # type: ignore[no-untyped-def]
-    return opened(packed, may_lack=True).roots[-1].root
 
 
 def test_a_box_with_the_old_release_gets_the_new_one_whole(
@@ -230,6 +228,8 @@ def test_where_nothing_is_shared_everything_travels_and_it_says_so(tmp_path: Pat
     assert opened(packed, old).absent == {digest(b"{}"): 2}
     other = delta(tmp_path / "2", signer, old, files={"runtime/y": noise(90_000, 2)})
     assert "most of this release is new to the bases" in delta_notes(other)[0]
+    all_new = replace(other, explanation=replace(other.explanation, full_size=other.stored_size))
+    assert "the bases have nothing that this release needs: carry a full bundle" in delta_notes(all_new)[0]
 
 
 def test_the_same_content_again_sends_nothing_but_documents(

@@ -11,6 +11,7 @@ from sealift.errors import UsageError
 
 CONNECTED_ONLY = (
     "cli/demo.py",
+    "cli/explaining.py",
     "cli/init.py",
     "cli/keys.py",
     "cli/lock.py",
