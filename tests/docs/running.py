@@ -35,7 +35,7 @@ class Place:
     environment: Mapping[str, str] = field(default_factory=dict)
     wrap: Sequence[str] = ()
     shims: Mapping[str, str] = field(default_factory=dict)
-    longest_s: float = 60.0
+    longest_s: float = 120.0
 
     def here(self, text: str) -> str:
         """The page's words for this place."""
@@ -128,6 +128,7 @@ def _run_session(argv: Sequence[str], place: Place, environment: Mapping[str, st
     finally:
         with contextlib.suppress(ProcessLookupError):
             os.killpg(session.pid, signal.SIGKILL)
+        session.wait()
 
 
 def _write_shims(place: Place) -> None:

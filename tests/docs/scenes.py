@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Final
 
 from tests.docs.pages import ROOT
-from tests.docs.running import Place
+from tests.docs.running import Place, free_port
 from tests.made_bundles import Signer, make_signer, write_tree
 
 from sealift.bundle.write import Endorse
@@ -102,6 +102,7 @@ class Scene:
             "/etc/sealift": str(box / "etc"),
             "/run/sealift": str(box / "run"),
             "/opt/sealift": str(box),
+            "8000": free_port(),
         }
         return Place(
             folder,
@@ -125,7 +126,7 @@ class Scene:
 
 SERVE: Final = """\
 sealift serve fraud --port 0 > .served 2>&1 &
-until grep -q '^serving' .served; do sleep 0.05; done
+until grep -q '^serving' .served || ! kill -0 $!; do sleep 0.05; done
 """
 
 

@@ -11,6 +11,7 @@ from tests.docs import small_release
 from tests.docs.pages import ROOT, Page, all_pages, page
 from tests.docs.scenes import SCENES
 from tests.docs.spoken import is_part, is_said, reasons, without_figures
+from tests.docs.test_running import Outside
 from tests.docs.test_tutorial import TUTORIALS
 
 RUN = {
@@ -82,19 +83,11 @@ def test_a_block_under_a_marker_is_not_typed(tmp_path: Path) -> None:
     path.write_text(
         "<!-- shown by a.py::b -->\n```sh\nrm -rf /\n```\n\n```console\n$ echo a \\\n  b\na b\n```\n"
     )
-    marked, plain = Page.fences(_Outside(path))
+    marked, plain = Page.fences(Outside(path))
     assert (marked.shown_by, plain.shown_by) == ("a.py::b", None)
-    assert [(each.typed, each.expected) for each in _Outside(path).commands()] == [
+    assert [(each.typed, each.expected) for each in Outside(path).commands()] == [
         ("echo a \\\n  b", "a b\n"),
     ]
-
-
-class _Outside(Page):
-    """A page that lies outside the repository."""
-
-    @property
-    def name(self) -> str:
-        return self.path.name
 
 
 @pytest.mark.parametrize("name", SCENES)

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 from tests.docs.pages import ROOT, Page, page
-from tests.docs.running import Place, as_pattern, free_port, require_as_printed
+from tests.docs.running import Place, free_port, require_as_printed
 
 TUTORIALS = ("quickstart", "journey")
 PRINTED_PORT = "8000"
@@ -25,12 +25,6 @@ def test_both_languages_have_the_same_commands_and_files(name: str) -> None:
     assert said[1] == said[0]
     assert len(said[0]) > 10
     assert files_of(chinese) == files_of(english)
-
-
-def test_dots_stand_for_text_and_for_lines() -> None:
-    assert as_pattern("a ... c\n...\nend\n").fullmatch("a b c\n1\n2\nend\n")
-    assert not as_pattern("a ... c\n").fullmatch("a b\n")
-    assert not as_pattern("end\n").fullmatch("1\nend\n")
 
 
 @pytest.mark.slow
