@@ -126,7 +126,7 @@ class Scene:
 
 SERVE: Final = """\
 sealift serve fraud --port 0 > .served 2>&1 &
-until grep -q '^serving' .served || ! kill -0 $!; do sleep 0.05; done
+until grep -qs '^serving' .served || ! kill -0 $!; do sleep 0.05; done
 """
 
 

@@ -16,7 +16,7 @@ from sealift.install.watch import Bounds, Watched, judge
 from sealift.meter.beat import LATENCY_BOUNDS_S, Beat
 
 _HOLE: Final = "\0"
-_LEAST: Final = 12
+_LEAST: Final = 8
 """A text with fewer letters than this of its own says nothing for certain."""
 _SAID_BY: Final = re.compile(r"^(?:sealift \w+: |  next: |next: |recovered: |  - |  )")
 

@@ -13,6 +13,9 @@ from tests.docs.scenes import SCENES
 from tests.docs.spoken import is_part, is_said, reasons, without_figures
 from tests.docs.test_running import Outside
 from tests.docs.test_tutorial import TUTORIALS
+from tests.host.simulator import SimulatedSystemd
+
+from sealift.host import systemd
 
 RUN = {
     *(f"docs/tutorial/{name}{tail}.md" for name in TUTORIALS for tail in ("", ".zh-CN")),
@@ -104,6 +107,35 @@ def test_what_a_page_quotes_is_what_the_source_says(name: str) -> None:
 def test_a_bad_update_lists_every_reason_for_which_a_release_is_taken_back() -> None:
     text = page("how-to/bad-update.md").text
     assert [reason for reason in reasons() if reason not in without_figures(text)] == []
+
+
+def test_every_sentence_that_bad_boxes_are_tested_for_stands_in_a_page() -> None:
+    """tests/install/test_bad_boxes.py promises `the sentence in the docs`."""
+    tree = ast.parse((ROOT / "tests" / "install" / "test_bad_boxes.py").read_text(encoding="utf-8"))
+    tested = {part for node in ast.walk(tree) if isinstance(node, ast.Assert) for part in _sought(node.test)}
+    sentences = {part for part in tested if part.count(" ") > 1 and not part.startswith("==")}
+    pages = "\n".join(each.text for each in all_pages() if each.name.startswith("docs/how-to/"))
+    assert len(sentences) > 6
+    assert [part for part in sorted(sentences) if part not in pages] == []
+
+
+def _sought(test: ast.expr) -> list[str]:
+    """The fixed parts of what `assert "..." in said` looks for."""
+    if not isinstance(test, ast.Compare) or not isinstance(test.ops[0], ast.In):
+        return []
+    parts = test.left.values if isinstance(test.left, ast.JoinedStr) else [test.left]
+    return [
+        re.sub(r" \d+$", "", part.value.strip(" :/"))
+        for part in parts
+        if isinstance(part, ast.Constant) and isinstance(part.value, str)
+    ]
+
+
+def test_the_units_that_a_first_install_is_said_to_write_are_those_it_writes(tmp_path: Path) -> None:
+    applied = systemd.apply("fraud", "127.0.0.1", 8000, systemd=SimulatedSystemd(tmp_path).systemd)
+    blocks = [fence.text for fence in page("how-to/install-a-release.md").fences() if fence.shown_by]
+    listed = re.findall(r"^  ((?:wrote|enabled) .*)$", "\n".join(blocks), re.MULTILINE)
+    assert listed == list(applied.changed)
 
 
 def test_what_nobody_says_would_be_seen() -> None:

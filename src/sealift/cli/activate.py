@@ -48,7 +48,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
 def run(args: argparse.Namespace) -> int:
     """Run `activate`."""
     prefix = prefix_of(args)
-    with recording_refusals(prefix, "activate", None):
+    with recording_refusals(prefix, "activate", None, args.name):
         release = find_release(prefix, args.name, args.version)
         require_writable(prefix.ledger)
         with exclusive(prefix, "activate"):

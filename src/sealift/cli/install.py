@@ -87,6 +87,7 @@ def run(args: argparse.Namespace) -> int:
     require_known_format(prefix)
     with recording_refusals(prefix, "install", args.bundle):
         bundle, offered = open_for_install(args.bundle, args.trust, prefix)
+    with recording_refusals(prefix, "install", args.bundle, bundle.release.product):
         box = _box(args, prefix, bundle)
         if args.dry_run:
             return _dry_run(args, bundle, box)

@@ -16,8 +16,14 @@ RECORDED = (BundleError, TrustError, HostError, NotActivated, FellBack, Blocked)
 
 
 @contextlib.contextmanager
-def recording_refusals(prefix: Prefix, verb: str, bundle: Path | None) -> Iterator[None]:
-    """Record a refusal and let it go on: a log that cannot be written does not hide why it was refused."""
+def recording_refusals(
+    prefix: Prefix, verb: str, bundle: Path | None, product: str | None = None
+) -> Iterator[None]:
+    """Record a refusal and let it go on: a log that cannot be written does not hide why it was refused.
+
+    Args:
+        product: the service that it was about, once that is known: a bundle's own word for it, believed or not.
+    """
     try:
         yield
     except RECORDED as error:
@@ -27,7 +33,7 @@ def recording_refusals(prefix: Prefix, verb: str, bundle: Path | None) -> Iterat
             "reason": error.message,
             "verb": verb,
         }
-        record(prefix, Event.REFUSAL, facts)
+        record(prefix, Event.REFUSAL, facts if product is None else {**facts, "product": product})
         raise
 
 

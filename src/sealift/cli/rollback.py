@@ -38,7 +38,7 @@ def run(args: argparse.Namespace) -> int:
     prefix = prefix_of(args)
     require_known_format(prefix)
     name = choose_service(prefix, args.name)
-    with recording_refusals(prefix, "rollback", None), reserve_spent(prefix):
+    with recording_refusals(prefix, "rollback", None, name), reserve_spent(prefix):
         report = _back(args, prefix, name)
     took_s = time.monotonic() - began
     release, before = report.release, report.previous

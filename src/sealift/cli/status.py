@@ -16,7 +16,7 @@ from sealift.cli.audit import plain
 from sealift.cli.keeping import runs_units, settings_for
 from sealift.cli.options import add_common, add_prefix, prefix_of
 from sealift.cli.screen import print_result, table
-from sealift.errors import NotServing, SealiftError
+from sealift.errors import BundleError, NotServing, SealiftError
 from sealift.host.units import service_unit
 from sealift.ledger.tail import latest
 from sealift.observe.history import table_of
@@ -126,7 +126,10 @@ def _demands(prefix: Prefix, release: InstalledRelease) -> Demands:
 
 
 def _created(release: InstalledRelease) -> float:
-    document = decode_release((release.tree / "release.json").read_bytes())
+    try:
+        document = decode_release((release.tree / "release.json").read_bytes())
+    except (OSError, BundleError):  # the tree is damaged: its own supervisor says so, the screen must come
+        return 0.0
     return calendar.timegm(time.strptime(document.created, "%Y-%m-%dT%H:%M:%SZ"))
 
 

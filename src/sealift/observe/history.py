@@ -51,7 +51,8 @@ def _what(record: Record) -> str:
         name: "; ".join(map(str, value)) if isinstance(value, list) else str(value)
         for name, value in record.facts.items()
     }
-    said = _SHOWN[record.event].format_map(_Known(facts))
+    form = "{version} was active already" if facts.get("outcome") == "nothing_to_do" else _SHOWN[record.event]
+    said = form.format_map(_Known(facts))
     pruned = facts.get("pruned")
     why = facts.get("reasons") if record.event == "commit" else None
     return said + (f" ({why})" if why else "") + (f", removed {pruned}" if pruned else "")

@@ -17,6 +17,7 @@ from sealift.store.releases import InstalledRelease
 SOUND_YEARS: Final = 10
 """A clock so far behind or ahead of the day a release was made is not believed."""
 _YEAR_S: Final = 365.25 * 86400
+_TAKEN_BACK: Final = (Phase.FALLING_BACK, Phase.FELL_BACK)
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,8 +78,16 @@ class ServiceStatus:
 
     @property
     def staged(self) -> tuple[InstalledRelease, ...]:
-        """Installed, checked, newer than the active one and not active."""
-        return tuple(release for release in self.others if release.seq > self.active.seq)
+        """Installed and checked, newer than the active one, never committed, not blocked and not taken back."""
+        turn = self.journal.turn
+        bad = {turn.tree} if turn is not None and turn.phase in _TAKEN_BACK else set()
+        return tuple(
+            release
+            for release in self.others
+            if release.seq > self.active.seq
+            and release.tree.name not in {*self.journal.committed, *bad}
+            and not self.failures.get(release.identity, Failures("")).blocked
+        )
 
 
 @dataclass(frozen=True, slots=True)

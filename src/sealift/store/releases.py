@@ -126,6 +126,11 @@ def installed_releases(prefix: Prefix, name: str) -> tuple[InstalledRelease, ...
 
 def _load(prefix: Prefix, name: str, tree: Path) -> InstalledRelease:
     path = prefix.records(name) / f"{tree.name}.json"
+    if not path.is_file():
+        raise StoreError(
+            f"{name}: {tree} is not recorded here ({path} is missing)",
+            next_step=f"install its bundle again, or go back: sealift rollback {name}",
+        )
     doc = read_document(path)
     try:
         return InstalledRelease(

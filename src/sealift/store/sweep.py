@@ -6,17 +6,21 @@ recorded release needs. The caller holds the prefix's lock.
 
 from __future__ import annotations
 
+import logging
 import shutil
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
 from sealift.bundle.documents import decode_manifest, decode_release
+from sealift.errors import BundleError, StoreError
 from sealift.store.files import remove_file, storing, sync_folder
 from sealift.store.prefix import Prefix
 from sealift.store.releases import installed_releases
 from sealift.store.staging import CONDEMNED, sweep_partial
 from sealift.store.steps import Step, reached
+
+log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,12 +52,16 @@ def condemn_tree(tree: Path) -> None:
 def sweep(prefix: Prefix) -> Swept:
     """Remove unfinished and unrecorded trees, then manifests and objects that no recorded release needs.
 
-    Raises: StoreError: a recorded release's own documents cannot be read; then no object is touched.
+    Where a recorded release's own documents cannot be read, nobody knows what it needs: then all objects stay.
     """
     folder = prefix.root / "releases"
     for service in sorted(folder.iterdir()) if folder.is_dir() else ():
         sweep_trees(prefix, service)
-    manifests, needed = _needed(prefix)
+    try:
+        manifests, needed = _needed(prefix)
+    except (StoreError, BundleError) as error:
+        log.warning("no space is given back: %s", error.message)
+        return Swept()
     for path in _files_of(prefix.manifests):
         if path.name.startswith(".") or path.stem not in manifests:
             path.unlink()
