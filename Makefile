@@ -2,6 +2,7 @@
 PYTHON ?= python3.11
 VENV := .venv
 BIN := $(VENV)/bin
+JOBS ?= 2
 STAMP := $(VENV)/.ready
 DEMO_VENV := .venv-demo
 DEMO_STAMP := $(DEMO_VENV)/.ready
@@ -25,8 +26,9 @@ $(DEMO_STAMP): pyproject.toml constraints/dev.txt
 demo: $(DEMO_STAMP)
 	$(DEMO_VENV)/bin/sealift demo
 
+# Two processes by default, a test file to one of them: half of the suite waits for real parts.
 test: $(STAMP) lint
-	$(BIN)/python -m pytest -q
+	$(BIN)/python -m pytest -q -n $(JOBS) --dist loadfile
 
 test-fast: $(STAMP)
 	$(BIN)/python -m pytest -q -m "not slow"
