@@ -195,7 +195,7 @@ FINGERPRINT = BANK.root.fingerprint
 @pytest.mark.parametrize(
     "typed",
     [FINGERPRINT[-8:], FINGERPRINT[-8:].upper(), f" {FINGERPRINT[-8:-4]} {FINGERPRINT[-4:]}\n",
-     f"{FINGERPRINT[-8:-4]}-{FINGERPRINT[-4:]}"],
+     f"{FINGERPRINT[-8:-4]}-{FINGERPRINT[-4:]}"], ids=range(4),
 )  # fmt: skip
 def test_the_last_eight_digits_from_the_paper_confirm_a_root(typed: str) -> None:
     asked: list[str] = []
@@ -209,7 +209,9 @@ def test_the_last_eight_digits_from_the_paper_confirm_a_root(typed: str) -> None
     assert FINGERPRINT[-8:] not in asked[0]
 
 
-@pytest.mark.parametrize("typed", ["", FINGERPRINT[-7:], FINGERPRINT[:8], FINGERPRINT, "y", "0" * 8])
+@pytest.mark.parametrize(
+    "typed", ["", FINGERPRINT[-7:], FINGERPRINT[:8], FINGERPRINT, "y", "0" * 8], ids=range(6)
+)
 def test_other_digits_do_not(typed: str) -> None:
     with pytest.raises(RootNotPinned, match="nothing was pinned or changed"):
         confirm_fingerprint(BANK.root, lambda question: typed)
@@ -249,7 +251,7 @@ def test_replacing_the_root_is_written_down_before_it_happens(box: Prefix) -> No
 
 
 @pytest.mark.parametrize(
-    "typed", ["", OTHER.root.fingerprint[-8:], OTHER.root.fingerprint[:-1], FINGERPRINT, "yes"]
+    "typed", ["", OTHER.root.fingerprint[-8:], OTHER.root.fingerprint[:-1], FINGERPRINT, "yes"], ids=range(5)
 )
 def test_anything_but_the_whole_fingerprint_replaces_nothing(typed: str, box: Prefix) -> None:
     pin(box, ROOTS[0])

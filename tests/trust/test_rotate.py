@@ -101,6 +101,7 @@ def test_a_revoked_key_never_comes_back() -> None:
         A_ROOT[:8],
         f" {A_ROOT[:12]}\n",
     ],
+    ids=range(6),
 )
 def test_a_key_is_named_as_the_screens_show_it(text: str) -> None:
     assert resolve_key(BANK.root, text) == A_ROOT

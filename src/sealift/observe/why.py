@@ -40,11 +40,12 @@ def _lines(service: ServiceStatus) -> Iterator[str]:
     if turn.safe is not None and service.is_watched:
         yield f"if it is bad, {_called(service, turn.safe)} comes back"
     yield f"next: {_NEXT[turn.phase]}"
+    active = service.active
+    yield from (f"{active.version} was checked here: {note}" for note in active.check.get("notes", []))
     for identity, failed in service.failures.items():
         state = "blocked" if failed.blocked else "may be tried again"
         yield f"{failed.version} ({canonical.short(identity)}) failed {failed.count} times here, {state}:"
-        yield from (f"- {reason}" for reason in failed.reasons)
-    yield from (f"checked: {note}" for note in service.active.check.get("notes", []))
+        yield from (f"- {reason}" for reason in failed.reasons if reason not in turn.reasons)
 
 
 def _before(service: ServiceStatus, turn: Turn) -> str:

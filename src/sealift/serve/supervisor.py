@@ -261,7 +261,7 @@ class Supervisor:
             return
         launch = self._wanted
         self._enter(self._restoring())
-        self._restarts += 1
+        self._restarts += not self._judging.is_going_back  # a fall back is no accident of this worker
         self._attempt = asyncio.ensure_future(self._stage.replace(launch))
         await asyncio.wait({self._attempt})
         attempt, self._attempt = self._attempt, None
