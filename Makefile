@@ -2,7 +2,6 @@
 PYTHON ?= python3.11
 VENV := .venv
 BIN := $(VENV)/bin
-JOBS ?= 2
 STAMP := $(VENV)/.ready
 DEMO_VENV := .venv-demo
 DEMO_STAMP := $(DEMO_VENV)/.ready
@@ -26,9 +25,13 @@ $(DEMO_STAMP): pyproject.toml constraints/dev.txt
 demo: $(DEMO_STAMP)
 	$(DEMO_VENV)/bin/sealift demo
 
-# Two processes by default, a test file to one of them: half of the suite waits for real parts.
+# Two processes side by side: the tests that mostly wait for real parts, and all the others.
+WAITING := tests/journey tests/killing tests/systemd
 test: $(STAMP) lint
-	$(BIN)/python -m pytest -q -n $(JOBS) --dist loadfile
+	$(BIN)/python -m pytest -q $(WAITING) > .waiting.log 2>&1 & waiting=$$!; \
+	$(BIN)/python -m pytest -q $(addprefix --ignore=,$(WAITING)); others=$$?; \
+	wait $$waiting; waited=$$?; echo "$(WAITING):"; cat .waiting.log; rm -f .waiting.log; \
+	test $$others -eq 0 && test $$waited -eq 0
 
 test-fast: $(STAMP)
 	$(BIN)/python -m pytest -q -m "not slow"

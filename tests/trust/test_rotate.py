@@ -108,7 +108,7 @@ def test_a_key_is_named_as_the_screens_show_it(text: str) -> None:
 
 
 @pytest.mark.parametrize(
-    "text", ["", "sha256:", A_ROOT[:7], "ffffffff", "zzzzzzzz", "f" * 63, "f" * 65, "../x"]
+    "text", ["", "sha256:", A_ROOT[:7], "ffffffff", "zzzzzzzz", "f" * 63, "f" * 65, "../x"], ids=range(8)
 )
 def test_what_names_no_key_is_refused_with_those_there_are(text: str) -> None:
     with pytest.raises(UsageError, match="expected its first 8 digits or more") as caught:
