@@ -128,7 +128,7 @@ def test_busy_and_idle_connections_are_answered_through_switches_reloads_and_a_f
                     client.socket.close()
                 served = f"fraud@{box.care.active}"
                 seen = crowd.answers.get(served, 0)
-                await box.until(lambda served=served, seen=seen: crowd.answers[served] > seen + 100)  # type: ignore[misc]
+                await box.until(lambda served=served, seen=seen: crowd.answers.get(served, 0) > seen + 100)  # type: ignore[misc]
         finally:
             await asyncio.to_thread(crowd.end)
         assert crowd.failures == []
