@@ -68,6 +68,7 @@ def test_a_good_rotation_leads_the_box_on_and_what_it_gave_up_is_refused_from_th
     assert "is revoked" in capsys.readouterr().err
 
 
+@pytest.mark.slow
 def test_a_rollback_to_an_installed_release_is_no_replay_until_a_floor_forbids_it(
     scene: Scene, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -71,6 +71,7 @@ def test_pages_that_children_share_are_not_counted_for_each() -> None:
     assert (ended.why, ended.stdout) == ("", "done\n")
 
 
+@pytest.mark.slow
 def test_nothing_that_it_started_outlives_it(tmp_path: Path) -> None:
     """Neither a plain child nor one in a process group of its own, whether it ends or is ended."""
     child = "import os, sys, time; os.setpgid(0, int(sys.argv[1])); time.sleep(600)"

@@ -53,6 +53,7 @@ def test_the_memory_of_all_processes_of_a_check_counts() -> None:
     assert check_release(python(code)).memory_mb > 150
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("code", "said"),
     [
@@ -88,6 +89,7 @@ def test_nonsense_is_not_taken_for_a_report() -> None:
     assert found == ("check process: the check printed something else than a report: 'hello'",)
 
 
+@pytest.mark.slow
 def test_notes_of_the_recorder_come_back_and_its_failure_is_the_users() -> None:
     assert record_goldens(python("print('one'); print('two')")) == ("one", "two")
     with pytest.raises(UsageError, match="the packed service does not run: boom"):

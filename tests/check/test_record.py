@@ -207,6 +207,7 @@ def test_damaged_or_missing_goldens_are_a_finding(tmp_path: Path) -> None:
     assert "goldens/m.json: damaged: " in check_service(service, tmp_path / "goldens").problems[0]
 
 
+@pytest.mark.slow
 def test_the_whole_pipeline_is_measured_handler_included(tmp_path: Path) -> None:
     service = with_handler(
         service_of(linear(tmp_path / "m")),

@@ -352,6 +352,7 @@ def test_a_log_that_cannot_be_written_forbids_the_change(box: Prefix, capsys: Ca
     assert tree_hash(box.etc) == before
 
 
+@pytest.mark.slow
 def test_another_command_that_holds_the_prefix_is_waited_for_by_hand(box: Prefix, capsys: Captured) -> None:
     before = tree_hash(box.etc)
     with exclusive(box, "install"):

@@ -156,6 +156,7 @@ def test_an_answer_that_is_not_of_the_release_in_its_header_is_a_contradiction(
     assert sent(url, photos, {6: what}).contradictions == 1
 
 
+@pytest.mark.slow
 def test_as_a_command_it_runs_until_sigterm_and_prints_its_report(
     url: str, photos: list[Path], tmp_path: Path
 ) -> None:

@@ -17,6 +17,8 @@ from tests.host.simulator import SimulatedSystemd
 
 from sealift.host import systemd
 
+pytestmark = pytest.mark.slow
+
 RUN = {
     *(f"docs/tutorial/{name}{tail}.md" for name in TUTORIALS for tail in ("", ".zh-CN")),
     *(f"docs/how-to/{name}.md" for name in SCENES),

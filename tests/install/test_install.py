@@ -31,6 +31,8 @@ from sealift.store.lock import exclusive, turning
 from sealift.store.objects import store_of
 from sealift.store.releases import active_release, find_release, installed_releases
 
+pytestmark = pytest.mark.slow
+
 
 @pytest.fixture(name="made")
 def made_fixture(tmp_path: Path) -> tuple[FakeBox, Bundles]:

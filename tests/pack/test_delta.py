@@ -256,6 +256,7 @@ NAMES = st.sampled_from(
 TREES = st.dictionaries(NAMES, CONTENT, max_size=6)
 
 
+@pytest.mark.slow
 @settings(max_examples=40, deadline=None)
 @given(trees=st.lists(TREES, min_size=2, max_size=3))
 def test_whatever_two_releases_hold_the_delta_of_them_gives_the_second(
@@ -279,6 +280,7 @@ def flipped(path: Path, at: int) -> None:
     path.write_bytes(data)
 
 
+@pytest.mark.slow
 @settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(draw=st.data())
 def test_any_flipped_byte_of_a_delta_is_refused(

@@ -24,6 +24,8 @@ from sealift.store.lock import exclusive
 from sealift.store.prefix import private
 from sealift.store.releases import active_release
 
+pytestmark = pytest.mark.slow
+
 Captured = pytest.CaptureFixture[str]
 
 
