@@ -14,6 +14,8 @@ from sealift.cli.main import run
 from sealift.ledger.verify import records
 from sealift.store.prefix import private
 
+pytestmark = pytest.mark.slow
+
 
 @pytest.mark.slow
 @pytest.mark.parametrize("attack", ATTACKS.values(), ids=lambda attack: attack.name)

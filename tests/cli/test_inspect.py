@@ -31,6 +31,8 @@ from sealift.cli.opening import told_plainly
 from sealift.errors import MalformedBundle
 from sealift.store.files import write_document
 
+pytestmark = pytest.mark.slow
+
 Captured = pytest.CaptureFixture[str]
 SIGNERS = house(officers=2, officer_threshold=1)
 

@@ -15,6 +15,8 @@ from sealift.ledger.verify import records
 from sealift.seal import keyfile, keyring
 from sealift.trust.root import Root, decode_root
 
+pytestmark = pytest.mark.slow
+
 Captured = pytest.CaptureFixture[str]
 
 

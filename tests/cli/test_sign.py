@@ -18,6 +18,8 @@ from sealift.ledger.verify import records
 from sealift.seal import keyfile, keyring
 from sealift.seal.keyring import Role
 
+pytestmark = pytest.mark.slow
+
 Captured = pytest.CaptureFixture[str]
 
 
