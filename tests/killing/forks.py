@@ -8,6 +8,7 @@ Nth durable step (0: never); `steps` lists what it reached, `code` is negative f
 from __future__ import annotations
 
 import importlib
+import itertools
 import json
 import os
 import signal
@@ -100,13 +101,12 @@ def _child(command: dict[str, object]) -> None:
     os.dup2(out, 1)
     os.dup2(out, 2)
     steps = os.open(str(command["steps"]), os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_APPEND)
-    reached = 0
+    numbers = itertools.count(1)
 
     def count(step: Step, path: Path) -> None:
-        nonlocal reached
-        reached += 1
+        number = next(numbers)  # atomic: two threads that stage objects never skip a number
         os.write(steps, f"{step.name} {path.name}\n".encode())
-        if reached == command["kill_at"]:
+        if number == command["kill_at"]:
             os.kill(os.getpid(), signal.SIGKILL)
 
     watch_steps(count)
