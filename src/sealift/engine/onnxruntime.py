@@ -86,6 +86,11 @@ class OnnxSession:
         self.device = device
         self.input_names: tuple[str, ...] = tuple(node.name for node in session.get_inputs())
         self.output_names: tuple[str, ...] = tuple(node.name for node in session.get_outputs())
+        self.degraded = ""
+
+    def with_threads(self, threads: int, *, may_copy: bool) -> OnnxSession | None:  # noqa: ARG002
+        """As `engine.protocol.Session.with_threads`."""
+        return None
 
     def run(self, inputs: Mapping[str, NDArray[Any]], outputs: Sequence[str] | None = None) -> Arrays:
         """As `engine.protocol.Session.run`."""

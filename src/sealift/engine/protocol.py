@@ -33,6 +33,21 @@ class Session(Protocol):
         """The device really in use, e.g. `cpu`."""
         ...
 
+    @property
+    def degraded(self) -> str:
+        """Why the first declared device is not in use, with what is missing; empty when it is."""
+        ...
+
+    def with_threads(self, threads: int, *, may_copy: bool) -> Session | None:
+        """The same model once more, for another number of threads a run; the weights are shared where possible.
+
+        Args:
+            threads: intra-op threads of one run.
+            may_copy: whether the weights may be loaded a second time where they cannot be shared.
+        Returns: None where that would take a copy that is not allowed, or threads mean nothing (a GPU).
+        """
+        ...
+
     def run(self, inputs: Mapping[str, NDArray[Any]], outputs: Sequence[str] | None = None) -> Arrays:
         """Run once.
 

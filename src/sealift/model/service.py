@@ -10,6 +10,19 @@ from sealift.model.signature import Signature
 
 
 @dataclass(frozen=True, slots=True)
+class Batching:
+    """Whether rows of several requests may share a run.
+
+    `reason`: why not; empty: they may. `max_rows`: the most rows of one run, as measured on this box (0: not
+    measured). `wait_s`: how long a run that could begin waits for more rows.
+    """
+
+    reason: str = "not proven when it was packed"
+    max_rows: int = 0
+    wait_s: float = 0.0
+
+
+@dataclass(frozen=True, slots=True)
 class ServedModel:
     """One model, ready to be loaded: paths are absolute, `handler` is a Python file or None."""
 
@@ -20,6 +33,7 @@ class ServedModel:
     output: Output
     handler: Path | None = None
     device: tuple[str, ...] = ("cpu",)
+    batching: Batching = Batching()
 
 
 @dataclass(frozen=True, slots=True)
