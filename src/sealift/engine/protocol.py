@@ -33,21 +33,6 @@ class Session(Protocol):
         """The device really in use, e.g. `cpu`."""
         ...
 
-    @property
-    def degraded(self) -> str:
-        """Why the first declared device is not in use, with what is missing; empty when it is."""
-        ...
-
-    def with_threads(self, threads: int, *, may_copy: bool) -> Session | None:
-        """The same model once more, for another number of threads a run; the weights are shared where possible.
-
-        Args:
-            threads: intra-op threads of one run.
-            may_copy: whether the weights may be loaded a second time where they cannot be shared.
-        Returns: None where that would take a copy that is not allowed, or threads mean nothing (a GPU).
-        """
-        ...
-
     def run(self, inputs: Mapping[str, NDArray[Any]], outputs: Sequence[str] | None = None) -> Arrays:
         """Run once.
 
@@ -59,9 +44,28 @@ class Session(Protocol):
         ...
 
 
+class Loaded(Session, Protocol):
+    """A session as an engine gives it: it knows how it came to its device, and can be had once more."""
+
+    @property
+    def degraded(self) -> str:
+        """Why the first declared device is not in use, with what is missing; empty when it is."""
+        ...
+
+    def with_threads(self, threads: int, *, may_copy: bool) -> Loaded | None:
+        """The same model once more, for another number of threads a run; the weights are shared where possible.
+
+        Args:
+            threads: intra-op threads of one run.
+            may_copy: whether the weights may be loaded a second time where they cannot be shared.
+        Returns: None where that would take a copy that is not allowed, or threads mean nothing (a GPU).
+        """
+        ...
+
+
 class Engine(Protocol):
     """Loads model files of one family."""
 
-    def load(self, model: Path, options: EngineOptions) -> Session:
+    def load(self, model: Path, options: EngineOptions) -> Loaded:
         """Raises: ModelError: not loadable here, e.g. an opset or device this build lacks."""
         ...
