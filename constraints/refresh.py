@@ -1,8 +1,8 @@
 """Write the two locks anew: `python constraints/refresh.py [box] [dev]` (both by default).
 
 `dev.in -> dev.txt`: the development environment of this machine's interpreter.
-`box.in -> ../src/sealift/collect/box.lock`: PEP 751, one version of every package of the box side,
-with the digests of all its wheels for each interpreter, processor and C library that sealift packs for.
+`box.in`, `box-*.in` -> `../src/sealift/collect/box.lock`: PEP 751, one version of every package of the box
+side, with the digests of all its wheels for each interpreter, processor and C library that sealift packs for.
 No lock names a registry: an index is the machine's own setting.
 """
 
@@ -21,6 +21,12 @@ HERE = Path(__file__).resolve().parent
 BOX_LOCK = HERE.parent / "src" / "sealift" / "collect" / "box.lock"
 PYTHONS = ("3.11", "3.12", "3.13")
 MACHINES = ("x86_64", "aarch64")
+# Parts of the box side that not every release carries, and the marker of their packages in the lock. A part's
+# file names all of its packages: what their metadata wants beyond is left out (collect/runtime.py UNNEEDED).
+PARTS = {
+    "box-x86_64.in": "platform_machine == 'x86_64'",
+    "box-text.in": "'text' in extras",
+}
 # A package may offer one wheel per C library (cryptography does): one look per step of the ladder.
 GLIBCS = ("2.28", "2.31", "2.34", "2.39")
 
@@ -76,26 +82,36 @@ def _wheel(entry: dict[str, Any]) -> tuple[str, str]:
 
 
 def write_box_lock() -> None:
-    """Resolve box.in once, then find the wheel of every pinned package on every target."""
+    """Resolve box.in and its parts once, then find the wheel of every pinned package on every target."""
     environment = _clean_environment()
     oldest = _platform_arguments(PYTHONS[0], MACHINES[0], GLIBCS[0])
-    pins = sorted(map(_pin, _resolve([*oldest, "-r", str(HERE / "box.in")], environment)))
-    wheels: dict[str, dict[str, str]] = {pin: {} for pin in pins}
+    markers = dict.fromkeys(map(_pin, _resolve([*oldest, "-r", str(HERE / "box.in")], environment)), "")
+    for part, marker in PARTS.items():
+        found = _resolve([*oldest, "--no-deps", "-r", str(HERE / part)], environment)
+        markers |= {pin: marker for pin in map(_pin, found) if pin not in markers}
+    wheels: dict[str, dict[str, str]] = {pin: {} for pin in sorted(markers)}
     for python in PYTHONS:
         for machine in MACHINES:
+            there = [
+                pin for pin in wheels if "platform_machine" not in markers[pin] or machine in markers[pin]
+            ]
             for glibc in GLIBCS:
                 arguments = _platform_arguments(python, machine, glibc)
-                for entry in _resolve([*arguments, "--no-deps", *pins], environment):
+                for entry in _resolve([*arguments, "--no-deps", *there], environment):
                     filename, sha256 = _wheel(entry)
                     wheels[_pin(entry)][filename] = sha256
-    BOX_LOCK.write_text(_pylock(wheels))
+    BOX_LOCK.write_text(_pylock(wheels, markers))
 
 
-def _pylock(wheels: dict[str, dict[str, str]]) -> str:
+def _pylock(wheels: dict[str, dict[str, str]], markers: dict[str, str]) -> str:
+    extras = sorted({marker.split("'")[1] for marker in markers.values() if marker.endswith(" in extras")})
     lines = ['lock-version = "1.0"', 'created-by = "constraints/refresh.py"', 'requires-python = ">=3.11"']
+    lines.append(f"extras = {json.dumps(extras)}")
     for pin, files in wheels.items():
         name, _, version = pin.partition("==")
-        lines += ["", "[[packages]]", f'name = "{name}"', f'version = "{version}"', "wheels = ["]
+        lines += ["", "[[packages]]", f'name = "{name}"', f'version = "{version}"']
+        lines += [f'marker = "{markers[pin]}"'] if markers[pin] else []
+        lines.append("wheels = [")
         # PEP 751 wants a url or a path; the path is the bare name, as in a folder of wheels.
         lines += [f'  {{path = "{f}", hashes = {{sha256 = "{files[f]}"}}}},' for f in sorted(files)]
         lines += ["]"]

@@ -125,8 +125,8 @@ BAD: Final = {
     ),
     "wrong_device": Bad(
         wrong_device,
-        r"model fraud: device cuda: this onnxruntime offers cpu; next: declare device = \[\"cpu\"\], or pack with an "
-        r"engine that offers the device",
+        r"model fraud: model\.onnx: device cuda: cuda cannot be used: .*; next: mend what is named, or permit another "
+        r"device: .*",
     ),
     "over_memory": Bad(
         over_memory,

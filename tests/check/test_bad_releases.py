@@ -46,9 +46,10 @@ def test_a_good_release_checks_out_whatever_its_handler_prints(runtime: Runtime,
     assert report.golden_checked
     summary = report.summary()
     assert summary["memory_kb"] > 20_000
+    assert summary["max_rows"]["fraud"] > 1
     assert summary["latency_p99_us"]["fraud"] >= summary["latency_us"]["fraud"] > 0
     names = [note.partition(":")[0] for note in summary["notes"]]
-    assert names == ["model fraud", "golden inputs of fraud", "latency of fraud"]
+    assert names == ["model fraud", "golden inputs of fraud", "latency of fraud", "batching of fraud"]
 
 
 @pytest.mark.parametrize("name", BAD)
@@ -66,7 +67,7 @@ def test_a_bad_release_is_found_out_before_traffic(name: str, runtime: Runtime, 
 def test_the_boxs_own_settings_are_what_is_checked(runtime: Runtime, tmp_path: Path) -> None:
     """A device that this box's site file asks for and does not have; a limit that it sets itself."""
     release = staged(runtime, good(tmp_path))
-    assert "device cuda: this onnxruntime offers cpu" in check(release, 'device = ["cuda"]\n').problems[0]
+    assert "device cuda: cuda cannot be used: " in check(release, 'device = ["cuda"]\n').problems[0]
     slow, large = check(release, "slo.latency_p99_ms = 0.001\nlimits.max_memory_mb = 20\n").problems
     assert slow.startswith("latency of fraud: expected a p99 of at most 0.001 ms")
     assert large.startswith("memory: expected at most 20 MB (limits.max_memory_mb), found ")

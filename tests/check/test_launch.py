@@ -13,7 +13,7 @@ from sealift.check.launch import Bounds, check_release, record_goldens, require_
 from sealift.check.report import CheckReport, Finding, decode_report
 from sealift.errors import NotActivated, UsageError
 
-REPORT = CheckReport((Finding("model m", True, "loads"),), True, {"m": 1.5}, 80.25, {"m": 2.25})
+REPORT = CheckReport((Finding("model m", True, "loads"),), True, {"m": 1.5}, 80.25, {"m": 2.25}, {"m": 16})
 
 
 def python(code: str) -> list[str]:
@@ -23,15 +23,15 @@ def python(code: str) -> list[str]:
 def test_a_report_reads_back_and_is_kept_in_whole_numbers() -> None:
     assert decode_report(REPORT.encode()) == REPORT
     assert REPORT.summary() == {
-        "golden_checked": True, "latency_p99_us": {"m": 2250}, "latency_us": {"m": 1500}, "memory_kb": 80250,
-        "notes": ["model m: loads"],
+        "golden_checked": True, "latency_p99_us": {"m": 2250}, "latency_us": {"m": 1500}, "max_rows": {"m": 16},
+        "memory_kb": 80250, "notes": ["model m: loads"],
     }  # fmt: skip
 
 
 def test_a_report_of_an_older_or_newer_sealift_reads_back() -> None:
     doc = json.loads(REPORT.encode())
-    del doc["latency_p99_ms"]
-    assert decode_report(json.dumps(doc)) == replace(REPORT, latency_p99_ms={})
+    del doc["latency_p99_ms"], doc["max_rows"]
+    assert decode_report(json.dumps(doc)) == replace(REPORT, latency_p99_ms={}, max_rows={})
     doc["findings"][0]["colour"] = doc["news"] = 1
     assert decode_report(json.dumps(doc)).findings == REPORT.findings
 

@@ -3,20 +3,25 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import onnx
 import pytest
+from msgspec import structs
 from onnx import NodeProto, TensorProto, helper, numpy_helper
+from tests import coupled_nets
 
-from sealift.check.golden import GoldenSet, decode_set
+from sealift.check.golden import GoldenSet, decode_set, encode_set, read_batch_reason
 from sealift.check.record import record_service
+from sealift.check.report import NEVER_HERE, Finding
 from sealift.check.run import check_service
-from sealift.errors import UsageError
+from sealift.errors import StoreError, UsageError
 from sealift.model.declaration import TensorInput, TensorOutput
 from sealift.model.onnx_graph import read_signature
+from sealift.model.schema import BATCHING
 from sealift.model.service import ServedModel, Service
 from sealift.model.settings import Schema, Settings
 
@@ -90,15 +95,86 @@ def test_a_random_model_is_marked_not_golden_checked(tmp_path: Path) -> None:
     assert not report.golden_checked
 
 
-def test_rows_that_see_each_other_are_never_batched(tmp_path: Path) -> None:
-    """Subtracting the mean over the batch: a row alone is not the row among others."""
-    nodes = [
-        helper.make_node("ReduceMean", ["x"], ["mean"], axes=[0], keepdims=1),
-        helper.make_node("Sub", ["x", "mean"], ["y"]),
-    ]
-    recorded, notes = record(service_of(save(tmp_path / "m", nodes)), tmp_path / "goldens")
-    assert recorded.batch_reason == "a row among 2 differs from the row alone"
-    assert notes == ("model m is not batched: a row among 2 differs from the row alone",)
+@pytest.mark.parametrize(
+    ("net", "why"),
+    [
+        (coupled_nets.batch_mean, "output y of a row among 2 differs from the row alone"),
+        (coupled_nets.dynamic_int8, "output y of a row among 2 differs from the row alone"),
+        (coupled_nets.fixed_batch, "its inputs and outputs do not share a symbolic first axis"),
+    ],
+    ids=["row-coupled", "dynamic int8", "no batch axis"],
+)
+def test_rows_that_see_each_other_are_never_batched(
+    tmp_path: Path, net: Callable[[Path], Path], why: str
+) -> None:
+    """A row alone is not the row among others; the check on the box says so again, with the reason."""
+    service = service_of(net(tmp_path / "m"))
+    recorded, notes = record(service, tmp_path / "goldens")
+    assert recorded.batch_reason == why
+    assert notes == (f"model m is not batched: {why}",)
+    report = check_service(service, tmp_path / "goldens")
+    assert report.ok
+    assert report.golden_checked
+    assert report.max_rows == {"m": 1}
+    assert report.findings[-1] == Finding("batching of m", True, f"not batched: {why}")
+
+
+def test_a_table_is_batched_as_far_as_it_pays_on_this_box(tmp_path: Path) -> None:
+    service = service_of(coupled_nets.table(tmp_path / "m"))
+    recorded, notes = record(service, tmp_path / "goldens")
+    assert (recorded.batch_reason, notes) == ("", ())
+    report = check_service(service, tmp_path / "goldens")
+    assert report.ok
+    rows = report.max_rows["m"]
+    assert rows in (4, 8, 16, 32)
+    said = report.findings[-1].detail
+    assert re.fullmatch(rf"batches up to {rows} rows: [0-9.]+x the rows/s of one", said)
+    bounded = replace(Schema(), settings={**Schema().settings, **{each.name: each for each in BATCHING}})
+    report = check_service(service, tmp_path / "goldens", bounded.resolve({"batch_max": 3}))
+    assert report.findings[-1].detail.endswith("x the rows/s of one; this box sets at most 3")
+
+
+def test_rows_that_do_not_stay_what_they_are_on_this_box_are_never_batched_here(tmp_path: Path) -> None:
+    """Where it was packed nothing was seen of it: another processor, another engine path."""
+    service = service_of(coupled_nets.dynamic_int8(tmp_path / "m"))
+    recorded, _ = record(service, tmp_path / "goldens")
+    (tmp_path / "goldens" / "m.json").write_bytes(encode_set(structs.replace(recorded, batch_reason="")))
+    report = check_service(service, tmp_path / "goldens")
+    assert report.ok
+    assert report.max_rows == {"m": NEVER_HERE}
+    assert report.findings[-1].detail == (
+        "not batched: on this box output y of a row among 2 differs from the row alone"
+    )
+
+
+def test_neither_batches_that_are_too_long_nor_such_as_do_not_fit_are_chosen(tmp_path: Path) -> None:
+    service = service_of(coupled_nets.table(tmp_path / "m"))
+    record(service, tmp_path / "goldens")
+    report = check_service(service, tmp_path / "goldens", settings(slo=0.001, memory=10))
+    assert report.max_rows == {"m": 1}
+    assert "not batched: two rows are more than time or memory permit" in report.findings[-2].detail
+
+
+def test_a_reason_is_read_without_the_rest_of_the_goldens(tmp_path: Path) -> None:
+    record(service_of(coupled_nets.fixed_batch(tmp_path / "m")), tmp_path / "goldens")
+    place = tmp_path / "goldens" / "m.json"
+    assert read_batch_reason(place) == "its inputs and outputs do not share a symbolic first axis"
+    record(service_of(linear(tmp_path / "l")), tmp_path / "goldens")
+    assert read_batch_reason(place) == ""
+    assert read_batch_reason(tmp_path / "none.json") == "not proven when it was packed"
+    place.write_text("{")
+    with pytest.raises(StoreError, match=r"m\.json: damaged"):
+        read_batch_reason(place)
+
+
+def test_whole_numbers_that_a_model_does_not_know_do_not_end_the_pack(tmp_path: Path) -> None:
+    """Turned round they stand in columns where they mean nothing."""
+    columns = coupled_nets.two_columns(tmp_path / "m")
+    given_rows = given(tmp_path, '{"inputs": {"x": [[1, 900]]}}')
+    (given_rows / "b.json").write_text('{"inputs": {"x": [[0, 7]]}}')
+    recorded, notes = record(service_of(columns), tmp_path / "goldens", given_rows)
+    assert (recorded.batch_reason, notes) == ("", ())
+    assert len(recorded.goldens) == 2
 
 
 def test_given_inputs_are_kept_and_go_through_preprocessing(tmp_path: Path) -> None:
@@ -130,7 +206,7 @@ def test_a_model_that_does_not_load_is_one_finding_among_the_others(tmp_path: Pa
     (tmp_path / "broken.onnx").write_bytes(b"junk")
     broken = replace(good.models[0], name="broken", path=tmp_path / "broken.onnx")
     report = check_service(replace(good, models=(broken, *good.models)), tmp_path / "goldens")
-    assert [finding.ok for finding in report.findings] == [False, True, True, True]
+    assert [finding.ok for finding in report.findings] == [False, True, True, True, True]
     assert "cannot load it" in report.problems[0]
 
 
@@ -143,10 +219,8 @@ def test_a_release_for_a_gpu_is_recorded_on_the_processor_and_refused_where_ther
     assert notes == ("golden inputs of m were recorded on cpu: this machine has no cuda",)
     assert len(recorded.goldens) == 3
     report = check_service(cuda, tmp_path / "goldens")
-    assert report.problems == (
-        'model m: device cuda: this onnxruntime offers cpu; next: declare device = ["cpu"], or pack with an '
-        "engine that offers the device",
-    )
+    (problem,) = report.problems
+    assert problem.startswith("model m: model.onnx: device cuda: cuda cannot be used: ")
     assert not report.golden_checked
 
 
@@ -156,10 +230,7 @@ def test_an_explicit_fall_back_to_the_processor_is_said(tmp_path: Path) -> None:
     record(both, tmp_path / "goldens")
     report = check_service(both, tmp_path / "goldens")
     assert report.ok
-    assert (
-        report.findings[0].detail
-        == "loads, runs on cpu, because cuda:1, which comes first, cannot be used here"
-    )
+    assert report.findings[0].detail.startswith("loads, runs on cpu, degraded: cuda:1 cannot be used: ")
 
 
 def test_an_opset_that_the_engine_does_not_know_is_named(tmp_path: Path) -> None:

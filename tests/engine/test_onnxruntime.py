@@ -42,9 +42,16 @@ def test_a_refused_input_is_the_models_failure_with_the_engines_words(doubler: P
 
 
 def test_a_declared_device_that_is_not_there_is_never_replaced_silently(doubler: Path) -> None:
-    with pytest.raises(ModelError, match="device cuda: this onnxruntime offers cpu"):
+    with pytest.raises(ModelError, match=r"cuda cannot be used: .* without CUDAExecutionProvider"):
         OnnxRuntime().load(doubler, EngineOptions(device=("cuda",)))
-    assert OnnxRuntime().load(doubler, EngineOptions(device=("cuda", "cpu"))).device == "cpu"
+    permitted = OnnxRuntime().load(doubler, EngineOptions(device=("cuda", "cpu")))
+    assert permitted.device == "cpu"
+    assert permitted.degraded.startswith("cuda cannot be used: the installed onnxruntime")
+    narrow = permitted.with_threads(1, may_copy=True)
+    assert narrow is not None
+    assert narrow.degraded == permitted.degraded
+    with pytest.raises(ModelError, match="cuda:1 cannot be used"):
+        OnnxRuntime().load(doubler, EngineOptions(device=("cuda:1",)))
 
 
 def test_a_damaged_model_is_named(tmp_path: Path) -> None:

@@ -15,6 +15,7 @@ from tests.inspect.desk import (
     a_release,
     bill,
     component,
+    golden,
     house,
     opened,
     pack_release,
@@ -23,6 +24,7 @@ from tests.inspect.desk import (
 )
 
 from sealift.inspect import html, text
+from sealift.inspect.as_json import facts_json
 from sealift.inspect.contents import Contents
 from sealift.inspect.difference import compare
 from sealift.inspect.facts import facts_of
@@ -80,6 +82,20 @@ def test_the_page_on_a_terminal(tmp_path: Path) -> None:
     signers = house(officers=2, officer_threshold=1)
     place = pack_release(tmp_path / "b.sealift", signers, approved_by=1)
     assert text.draw(page(place, signers)) + "\n" == GOLDEN.read_text()
+
+
+def test_why_a_model_is_not_batched_is_on_the_screen_on_paper_and_in_json(tmp_path: Path) -> None:
+    reason = "output y of a row among 2 differs from the row alone"
+    files = release_files() | {
+        "application/goldens/parts.json": golden("parts", "bolt.png", batch_reason=reason)
+    }
+    bundle = opened(pack_release(tmp_path / "b.sealift", None, files=files))
+    facts = facts_of(Contents(bundle), standing_of(bundle, None, Policy()), CREATED_S)
+    drawn = page_of(facts, None, inventory=True)
+    assert f"  batch   off: {reason}\n" in text.draw(drawn)
+    assert f"<td>off: {reason}</td>" in html.draw(drawn)
+    told = [(model["name"], model["batched"], model["batch_reason"]) for model in facts_json(facts)["models"]]
+    assert told == [("parts", False, reason), ("risk", False, "rows differ")]
 
 
 def test_the_changes_on_a_terminal(tmp_path: Path) -> None:

@@ -102,7 +102,7 @@ def test_texts_need_a_string_input() -> None:
     (tokens,) = check_declaration(served([spec("t", ("n", 9), "INT64")], [Y], input=TextInput()))
     assert (
         tokens
-        == '[model.input] kind = "text" takes a string input, t is INT64[n, 9]; write a handler (tokens)'
+        == '[model.input] kind = "text" takes a string input, t is INT64[n, 9]; name its tokenizer'
     )
     (several,) = check_declaration(served([spec("t", ("n", 9), "BYTES")], [Y], input=TextInput()))
     assert several.endswith('kind = "text" gives one string, t is BYTES[n, 9]')

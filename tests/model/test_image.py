@@ -16,7 +16,8 @@ from PIL import Image
 
 from sealift.errors import InvalidInput, RequestError, TooLarge
 from sealift.model.declaration import ImageInput
-from sealift.model.image import ImagePreparation, decode_photo, photo_bytes
+from sealift.model.image import ImagePreparation, photo_bytes
+from sealift.model.photo import decode_photo
 from sealift.model.signature import Axis, TensorSpec
 
 SCENE = np.random.default_rng(0).integers(0, 256, (40, 60, 3), dtype=np.uint8)

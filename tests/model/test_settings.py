@@ -13,7 +13,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from sealift.errors import BadSettings, MalformedBundle, StoreError, UsageError
-from sealift.model.schema import ADVICE, DEFAULTS, THRESHOLD
+from sealift.model.schema import ADVICE, BATCHING, DEFAULTS, THRESHOLD, nearest_setting
 from sealift.model.setting import Kind, in_words
 from sealift.model.settings import (
     PLACE,
@@ -92,6 +92,27 @@ def test_flag_goes_before_environment_before_site_before_release_before_default(
     assert (found.port, found.host, found.threads, found.watch.window_s) == (9003, "10.0.0.2", 4, 60.0)
     assert found.threshold_of("whatever") == 0.83
     assert isinstance(found.slo.latency_p99_ms, float)
+
+
+def test_batching_is_set_for_each_model() -> None:
+    one = Schema({**Schema().settings, **{each.name: each for each in BATCHING}})
+    found = one.resolve({"batch_max": 8, "batch_wait_ms": 1.5})
+    assert (found.batch_max_of("fraud"), found.batch_wait_s_of("fraud")) == (8, 0.0015)
+    found = one.resolve({})
+    assert (found.batch_max_of("fraud"), found.batch_wait_s_of("fraud")) == (None, 0.0)
+    several = [replace(each, name=f"models.{name}.{each.name}") for name in ("a", "b.c") for each in BATCHING]
+    desk = Schema({**Schema().settings, **{each.name: each for each in several}})
+    found = desk.resolve({"models": {"b.c": {"batch_max": 4}}})
+    assert (found.batch_max_of("a"), found.batch_max_of("b.c")) == (None, 4)
+    found = Schema().resolve({})
+    assert (found.batch_max_of("old"), found.batch_wait_s_of("old")) == (None, 0.0), "a release without them"
+    for wrong in (0, 33, 2.5):
+        assert list(one.problems({"batch_max": wrong}))
+
+
+def test_a_model_that_is_not_there_is_told_from_one_that_is() -> None:
+    assert nearest_setting("models.fraude", ["models.fraud.threshold"]) == "models.fraud"
+    assert nearest_setting("models.c", ["models.a.batch_max", "models.b.batch_max"]) is None
 
 
 def test_each_of_several_models_has_its_own_threshold() -> None:
@@ -284,8 +305,8 @@ def test_the_reference_lists_every_setting_with_its_default_and_range() -> None:
     page = (Path(__file__).parents[2] / "docs/reference/settings.md").read_text(encoding="utf-8")
     chapter = page.partition("## Settings of a service")[2].partition("\n## ")[0]
     rows = dict(re.findall(r"^\| `([a-z0-9_.]+)` \| (.*) \|$", chapter, re.MULTILINE))
-    assert set(rows) == {setting.name for setting in DEFAULTS} | {"threshold"}
-    for setting in DEFAULTS:
+    assert set(rows) == {setting.name for setting in (*DEFAULTS, *BATCHING)} | {"threshold"}
+    for setting in (*DEFAULTS, *BATCHING):
         default, permitted, _ = rows[setting.name].split(" | ", 2)
         assert permitted == setting.permitted
         assert default == (f"`{in_words(setting.default)}`" if setting.default is not None else "none")

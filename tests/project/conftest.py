@@ -22,6 +22,8 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     for name in (
         "model.onnx",
         "second.onnx",
+        "model.pt",
+        "model.xml",
         "handler.py",
         "requirements.txt",
         "pylock.toml",

@@ -19,7 +19,7 @@ from sealift.model.declaration import (
     TensorOutput,
     TextInput,
 )
-from sealift.model.schema import Schema
+from sealift.model.schema import BATCHING, Schema
 from sealift.model.setting import Kind, Setting, Value
 from sealift.project.file import load_project
 from sealift.project.project import (
@@ -97,8 +97,8 @@ def read(folder: Path, text: str) -> Project:
 
 
 def offered(*declared: tuple[str, Value]) -> Schema:
-    """What sealift lets any box set, with these defaults from the project."""
-    settings = dict(Schema().settings)
+    """What sealift lets any box set of a single model, with these defaults from the project."""
+    settings = {**Schema().settings, **{setting.name: setting for setting in BATCHING}}
     return Schema(settings | {name: settings[name].with_default(value) for name, value in declared})
 
 

@@ -21,7 +21,14 @@ from sealift.model.declaration import (
 )
 from sealift.project.declarations import ACTIVATIONS, CHANNELS, ENCODINGS, INTERPOLATIONS, LAYOUTS
 from sealift.project.file import load_project
-from sealift.project.keys import COLUMN_KEYS, INPUT_KEYS, NARROWING_KEYS, OUTPUT_KEYS, SECTION_KEYS
+from sealift.project.keys import (
+    COLUMN_KEYS,
+    INPUT_KEYS,
+    NARROWING_KEYS,
+    OUTPUT_KEYS,
+    SECTION_KEYS,
+    TENSOR_KEYS,
+)
 from sealift.project.project import Gates, Limits, Optimize, PythonSources, Slo, TargetWish
 from sealift.project.sections import CANDIDATES, PLATFORMS
 from sealift.target.presets import PRESETS
@@ -45,6 +52,7 @@ def expected_keys() -> dict[str, tuple[str, ...]]:
     expected = {f"`[{section}]`": keys for section, keys in SECTION_KEYS.items()}
     for word, kinds in (("input", INPUT_KEYS), ("column", COLUMN_KEYS), ("output", OUTPUT_KEYS)):
         expected.update({f'`kind = "{kind}"` ({word})': keys for kind, keys in kinds.items()})
+    expected["`[[model.inputs]]` and `[[model.outputs]]`"] = TENSOR_KEYS
     expected["`[settings]`"] = tuple(key for keys in NARROWING_KEYS.values() for key in keys)
     return expected
 

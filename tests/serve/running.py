@@ -74,7 +74,7 @@ class Echo:
     """An application for tests: `/echo` gives the body back, `/slow` waits until the test answers."""
 
     def __init__(self) -> None:
-        self.pending: list[tuple[Request, asyncio.Future[Reply]]] = []
+        self.pending: list[Request] = []
         self.finishes: list[tuple[bytes, int]] = []
         self.arrived = threading.Semaphore(0)
         self.ended = threading.Semaphore(0)
@@ -93,10 +93,9 @@ class Echo:
             raise RuntimeError("a route that fails")
         if request.path != b"/slow":
             return Reply(200, b"%b %b?%b|%b" % (request.method, request.path, request.query, request.body))
-        future: asyncio.Future[Reply] = asyncio.get_running_loop().create_future()
-        self.pending.append((request, future))
+        self.pending.append(request)
         self.arrived.release()
-        return future
+        return None
 
     def finished(self, request: Request, status: int, sent: int, seconds: float) -> None:
         assert seconds >= 0
@@ -253,7 +252,8 @@ class Front:
 
     def resolve(self, reply: Reply, number: int = 0) -> None:
         """Answer a request that waits at `/slow`."""
-        self.thread.call(lambda: self.app.pending[number][1].set_result(reply))
+        request = self.app.pending[number]
+        self.thread.call(lambda: request.connection.reply(request, reply))
 
     def close(self) -> None:
         self.thread.run(self.server.drain(0, 0))

@@ -18,7 +18,7 @@ from sealift.errors import StoreError
 from sealift.meter.beat import Beat
 from sealift.serve.canary import Canaries
 from sealift.serve.predictor import load_predictor
-from sealift.serve.threads import Ticket, WorkThreads
+from sealift.serve.ticket import Ticket, WorkThreads
 
 
 class Golden:

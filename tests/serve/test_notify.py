@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 
 from sealift.errors import NotServing
-from sealift.serve.notify import inherited_listener, notify, watchdog_s
+from sealift.serve.notify import inherited_listeners, notify, watchdog_s
 
 ME = str(os.getpid())
 
@@ -74,22 +74,22 @@ def test_nobody_watches_without_a_period_or_when_another_process_is_meant(enviro
     ],
 )
 def test_descriptors_that_are_not_for_this_process_are_left_alone(environ: dict[str, str]) -> None:
-    assert inherited_listener(environ) is None
+    assert inherited_listeners(environ) == ()
 
 
 def test_several_sockets_are_refused() -> None:
-    with pytest.raises(NotServing, match="handed over 2 sockets, expected one") as refused:
-        inherited_listener({"LISTEN_FDS": "2", "LISTEN_PID": ME})
+    with pytest.raises(NotServing, match="handed over 3 sockets, expected one, or two") as refused:
+        inherited_listeners({"LISTEN_FDS": "3", "LISTEN_PID": ME})
     assert refused.value.next_step is not None
 
 
 CHILD = """
 import json, os, socket, sys
 from sealift.errors import NotServing
-from sealift.serve.notify import inherited_listener
+from sealift.serve.notify import inherited_listeners
 os.environ["LISTEN_PID"] = str(os.getpid())
 try:
-    listener = inherited_listener()
+    (listener,) = inherited_listeners()
 except NotServing as error:
     print(json.dumps(error.message))
 else:

@@ -18,7 +18,7 @@ from sealift.engine.protocol import Arrays, EngineOptions, Session
 from sealift.errors import DeadlinePassed, InvalidInput, ModelFailed
 from sealift.model.service import ServedModel
 from sealift.serve.predictor import PredictorOptions, load_predictor
-from sealift.serve.threads import Ticket
+from sealift.serve.ticket import Ticket
 
 
 class Engine:

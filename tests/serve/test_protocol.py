@@ -348,7 +348,7 @@ def test_work_for_a_client_that_has_gone_is_cancelled(front: Front) -> None:
         client.send(post(b"x" * 100, b"/slow"))
         front.app.arrived.acquire(timeout=10)
     front.app.ended.acquire(timeout=10)
-    assert front.app.pending[0][1].cancelled()
+    assert front.app.pending[0].abandoned
     assert front.app.finishes == [(b"/slow", 499)]
     assert front.thread.call(lambda: front.connections.held_bytes) == 0
 

@@ -115,7 +115,7 @@ def test_metrics_count_what_happened(serving: Serving) -> None:
     assert found['sealift_requests_total{path="/predict/{model}",model="fraud",status="400"}'] == 1
     assert found['sealift_requests_total{path="other",model="",status="404"}'] == 1
     assert found['sealift_request_seconds_count{path="/predict/{model}",model="fraud"}'] == 2
-    assert found['sealift_inference_seconds_count{model="fraud"}'] == 1
+    assert found['sealift_stage_seconds_count{model="fraud",stage="inference"}'] == 1
     assert found['sealift_release_info{name="fraud",version="1.2.0",identity="sha256:0123"}'] == 1
     assert found["sealift_requests_in_flight"] == 1  # this very one
     assert found["sealift_queue_depth"] == 0

@@ -12,7 +12,7 @@ from tests.serve.running import LoopThread
 
 from sealift.errors import DeadlinePassed, Unavailable
 from sealift.serve.http.message import Reply
-from sealift.serve.threads import Ticket, WorkThreads
+from sealift.serve.ticket import Ticket, WorkThreads
 
 
 class Workshop:

@@ -22,7 +22,7 @@ from sealift.meter.beat import Beat
 from sealift.serve import control
 from sealift.serve.http.message import Reply
 from sealift.serve.http.server import HttpServer
-from sealift.serve.threads import Ticket
+from sealift.serve.ticket import Ticket
 from sealift.serve.worker import WorkerOptions
 
 SCRIPT = """

@@ -15,7 +15,7 @@ import socket
 import threading
 import time
 
-from sealift.serve.notify import inherited_listener, notify, watchdog_s
+from sealift.serve.notify import inherited_listeners, notify, watchdog_s
 
 PR_SET_PDEATHSIG = 1
 
@@ -57,7 +57,7 @@ def supervise(worker: int) -> None:
 
 
 def main() -> None:
-    listener = inherited_listener()
+    listener = next(iter(inherited_listeners()), None)
     assert listener is not None, "the socket unit handed nothing over"
     worker = os.fork()
     if worker == 0:

@@ -25,6 +25,7 @@ STOREYS = {
         "install",
         "check",
         "serve",
+        "bench",
         "observe",
         "doctor",
         "host",
@@ -176,6 +177,7 @@ def test_the_tool_on_the_box_needs_cryptography_and_nothing_else() -> None:
         "verify",
         "inspect",
         "predict",
+        "bench",
     ]
     thin += ["keys", "sign", "trust", "audit"]
     blocked = [*PACK_SIDE_PACKAGES, "numpy", "onnxruntime", "uvloop", "httptools", "PIL", "msgspec"]

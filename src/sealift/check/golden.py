@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 
 from sealift.errors import StoreError
 from sealift.model.datatypes import NUMPY_OF, datatype_of
+from sealift.model.service import UNPROVEN
 
 
 class GoldenTensor(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -52,11 +53,16 @@ class Golden(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
         return {tensor.name: tensor.array() for tensor in self.inputs}
 
 
+class _BatchReason(msgspec.Struct, frozen=True):
+    """What of a golden set a worker needs to begin with; the rest is passed over unread."""
+
+    batch_reason: str = UNPROVEN
+
+
 class GoldenSet(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """The goldens of one model; without any, `reason` says why the release is not golden-checked.
 
-    `batch_reason` is empty when rows alone equalled rows among others at pack time; else why batching
-    is off (DESIGN 4).
+    `batch_reason` is empty when rows of several requests may share a run (`engine.proof`); else why not.
     """
 
     model: str
@@ -145,6 +151,21 @@ def read_set(path: Path) -> GoldenSet:
     """The goldens of a model. Raises: StoreError: the file is missing or damaged."""
     try:
         return decode_set(path.read_bytes())
+    except OSError as error:
+        raise StoreError(f"golden inputs {path}: {error.strerror}") from error
+    except msgspec.DecodeError as error:
+        raise StoreError(f"golden inputs {path}: damaged: {error}") from error
+
+
+def read_batch_reason(path: Path) -> str:
+    """Why a model is not batched, empty where it may be; `UNPROVEN` where there is no such file.
+
+    Raises: StoreError: the file is damaged.
+    """
+    try:
+        return msgspec.json.decode(path.read_bytes(), type=_BatchReason).batch_reason
+    except FileNotFoundError:
+        return UNPROVEN
     except OSError as error:
         raise StoreError(f"golden inputs {path}: {error.strerror}") from error
     except msgspec.DecodeError as error:

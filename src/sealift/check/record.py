@@ -1,13 +1,13 @@
 """Record golden inputs at pack time, inside the assembled release's own interpreter.
 
-Outputs are taken on one thread; the tolerance comes from the spread over 1, 2 and 4 threads and batch
-sizes 2 and 8 (fixed counts: packing on another number of cores must record the same).
+Outputs are taken on one thread; the tolerance comes from the spread over 1, 2 and 4 threads and, where rows may share
+a run, batch sizes 2 and 8 (fixed counts: packing on another number of cores must record the same).
 """
 
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
@@ -20,17 +20,17 @@ from sealift.check.golden import (
     GoldenOutput,
     GoldenSet,
     encode_set,
-    furthest,
     is_same,
     tensor_of,
     tolerance_for,
 )
 from sealift.check.payload import read_payload
-from sealift.engine.choose import engine_for
+from sealift.engine.choose import engine_of
+from sealift.engine.proof import why_not_batched
 from sealift.engine.protocol import Arrays, EngineOptions, Session
 from sealift.errors import ModelFailed, RequestError, UsageError
 from sealift.model.examples import example_candidates
-from sealift.model.pipeline import Pipeline, build_pipeline
+from sealift.model.pipeline import build_pipeline
 from sealift.model.service import ServedModel, Service
 
 THREADS: Final = (2, 4)
@@ -44,6 +44,15 @@ class _Sessions:
 
     one: Session
     several: tuple[Session, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class _Given:
+    """An input that the model runs on: its name, its file among the goldens, its tensors."""
+
+    name: str
+    payload: str | None
+    inputs: Arrays
 
 
 def record_service(service: Service, payloads: Path | None, destination: Path) -> tuple[str, ...]:
@@ -95,61 +104,54 @@ def _sessions(model: ServedModel) -> _Sessions:
 def _load(model: ServedModel, threads: int) -> Session:
     """On the model's own device, else on the processor: who packs for a box with a GPU need not have one."""
     devices = tuple(dict.fromkeys((*model.device, "cpu")))
-    return engine_for(model.path).load(model.path, EngineOptions(threads=threads, device=devices))
+    return engine_of(model).load(model.path, EngineOptions(threads=threads, device=devices))
 
 
 def _from_payloads(
     model: ServedModel, payloads: Sequence[Path], sessions: _Sessions, destination: Path
 ) -> GoldenSet:
     pipeline = build_pipeline(model)
-    goldens: list[Golden] = []
+    given: list[_Given] = []
     problems: list[str] = []
-    reasons: list[str] = []
     for path in payloads:
         try:
-            golden, batch_reason = _from_payload(model, pipeline, path, sessions)
+            prepared = pipeline.prepare(read_payload(path))
+            pipeline.answer(sessions.one.run(prepared.inputs), prepared)
         except (RequestError, UsageError) as error:
             problems.append(f"{path.name}: {error.message}")
             continue
         kept = destination / model.name / path.name
         kept.parent.mkdir(parents=True, exist_ok=True)
         kept.write_bytes(path.read_bytes())
-        goldens.append(golden)
-        reasons.append(batch_reason)
+        given.append(_Given(path.name, f"{model.name}/{path.name}", prepared.inputs))
     if problems:
         raise UsageError(f"{len(problems)} golden input(s) of {model.name} do not run", problems=problems)
-    return _set_of(model, goldens, reasons)
-
-
-def _from_payload(
-    model: ServedModel, pipeline: Pipeline, path: Path, sessions: _Sessions
-) -> tuple[Golden, str]:
-    prepared = pipeline.prepare(read_payload(path))
-    pipeline.answer(sessions.one.run(prepared.inputs), prepared)
-    outputs, batch_reason = _outputs(model, prepared.inputs, sessions)
-    return Golden(name=path.name, payload=f"{model.name}/{path.name}", outputs=outputs), batch_reason
+    return _set_of(model, given, sessions)
 
 
 def _from_signature(model: ServedModel, sessions: _Sessions) -> GoldenSet:
-    goldens: list[Golden] = []
-    reasons: list[str] = []
+    given: list[_Given] = []
     for seed in SEEDS:
         inputs, why_not = _first_that_runs(model, sessions.one, seed)
         if inputs is None:
             return GoldenSet(model=model.name, reason=why_not, batch_reason="no golden input runs")
-        outputs, batch_reason = _outputs(model, inputs, sessions)
-        tensors = tuple(tensor_of(name, array) for name, array in inputs.items())
-        goldens.append(Golden(name=f"signature-{seed}", inputs=tensors, outputs=outputs))
-        reasons.append(batch_reason)
-    return _set_of(model, goldens, reasons)
+        given.append(_Given(f"signature-{seed}", None, inputs))
+    return _set_of(model, given, sessions)
 
 
-def _set_of(model: ServedModel, goldens: Sequence[Golden], batch_reasons: Sequence[str]) -> GoldenSet:
-    batch_reason = next((reason for reason in batch_reasons if reason), "")
+def _set_of(model: ServedModel, given: Sequence[_Given], sessions: _Sessions) -> GoldenSet:
+    batch_reason = why_not_batched(sessions.one, model.signature, [each.inputs for each in given])
+    goldens = tuple(_golden(each, sessions, is_batched=not batch_reason) for each in given)
     if any(golden.outputs for golden in goldens):
-        return GoldenSet(model=model.name, goldens=tuple(goldens), batch_reason=batch_reason)
+        return GoldenSet(model=model.name, goldens=goldens, batch_reason=batch_reason)
     reason = "no output is the same twice on the same input (random or order-dependent)"
     return GoldenSet(model=model.name, reason=reason, batch_reason=reason)
+
+
+def _golden(given: _Given, sessions: _Sessions, *, is_batched: bool) -> Golden:
+    inputs = () if given.payload else tuple(tensor_of(*item) for item in given.inputs.items())
+    outputs = _outputs(given.inputs, sessions, is_batched=is_batched)
+    return Golden(name=given.name, payload=given.payload, inputs=inputs, outputs=outputs)
 
 
 def _first_that_runs(model: ServedModel, session: Session, seed: int) -> tuple[Arrays | None, str]:
@@ -164,52 +166,31 @@ def _first_that_runs(model: ServedModel, session: Session, seed: int) -> tuple[A
     return None, failure
 
 
-def _outputs(model: ServedModel, inputs: Arrays, sessions: _Sessions) -> tuple[tuple[GoldenOutput, ...], str]:
-    """The outputs worth comparing with their tolerances, and why rows may not share a run ('': they may)."""
+def _outputs(inputs: Arrays, sessions: _Sessions, *, is_batched: bool) -> tuple[GoldenOutput, ...]:
+    """The outputs that are worth comparing, with their tolerances."""
     recorded = sessions.one.run(inputs)
     repeated = sessions.one.run(inputs)
-    threaded = [session.run(inputs) for session in sessions.several]
-    batched, batch_reason = _batched(model, inputs, recorded, sessions.one)
+    variants = [session.run(inputs) for session in sessions.several]
+    variants += _among_others(inputs, sessions.one) if is_batched else []
     kept = []
     for name, value in recorded.items():
-        tolerance = tolerance_for(value, [run[name] for run in [*threaded, *batched]])
+        tolerance = tolerance_for(value, [run[name] for run in variants])
         if is_same(value, repeated[name]) and not math.isinf(tolerance):
             kept.append(GoldenOutput(tensor=tensor_of(name, value), tolerance=tolerance))
-    return tuple(kept), batch_reason
+    return tuple(kept)
 
 
-def _batched(
-    model: ServedModel, inputs: Arrays, recorded: Arrays, session: Session
-) -> tuple[list[Arrays], str]:
-    """First rows of runs in which other rows stand beside them; all must equal the row alone."""
-    if model.signature.batch_axis is None:
-        return [], "its inputs and outputs do not share a symbolic first axis"
+def _among_others(inputs: Arrays, session: Session) -> Iterator[Arrays]:
+    """The outputs of the input at the head of larger batches, of itself and itself turned round, as far as they run."""
     rows = next(iter(inputs.values())).shape[0]
-    found: list[Arrays] = []
     for size in BATCHES:
         try:
-            run = session.run({name: _among_others(array, size) for name, array in inputs.items()})
-        except ModelFailed as error:
-            return found, f"a batch of {size} does not run: {error.message.splitlines()[0]}"
-        first = {name: value[:rows] for name, value in run.items()}
-        if not all(_same_row(recorded[name], first[name]) for name in recorded):
-            return found, f"a row among {size} differs from the row alone"
-        found.append(first)
-    return found, ""
+            run = session.run({name: _beside(array, size) for name, array in inputs.items()})
+        except ModelFailed:
+            return
+        yield {name: value[:rows] for name, value in run.items()}
 
 
-def _among_others(array: NDArray[Any], size: int) -> NDArray[Any]:
-    # Neighbours differ from the row: reversed along the last axis, so that a model whose rows see each
-    # other (dynamic quantisation, batch statistics) cannot pass.
+def _beside(array: NDArray[Any], size: int) -> NDArray[Any]:
     others = array[..., ::-1] if array.ndim > 1 else array
     return np.ascontiguousarray(np.concatenate([array, *[others] * (size - 1)], axis=0))
-
-
-def _same_row(alone: NDArray[Any], among: NDArray[Any]) -> bool:
-    if alone.shape != among.shape:
-        return False
-    if alone.dtype.kind != "f":
-        return bool(np.array_equal(alone, among))
-    scale = float(np.max(np.abs(alone[np.isfinite(alone)].astype(np.float64)), initial=0.0))
-    bound = scale * (2.0**-6 if alone.dtype == np.float16 else 2.0**-13)
-    return furthest(alone, among) <= max(bound, 2.0**-30)

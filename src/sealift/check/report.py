@@ -5,9 +5,12 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
-from typing import Any
+from typing import Any, Final
 
 from sealift.errors import StoreError
+
+NEVER_HERE: Final = 0
+"""`max_rows` of a model whose rows did not stay what they are on this box, although they did where it was packed."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -24,7 +27,8 @@ class CheckReport:
     """The findings in order. `golden_checked` is False when no golden input could be compared.
 
     Per model, from golden inputs, one at a time: `latency_ms` is the median answer, `latency_p99_ms` the p99 (of
-    fewer than 100 runs the longest). `memory_mb`: peak resident 10^6 bytes.
+    fewer than 100 runs the longest). `memory_mb`: peak resident 10^6 bytes. `max_rows` is per model the most rows
+    of several requests that should share a run here; 1: none.
     """
 
     findings: tuple[Finding, ...]
@@ -32,6 +36,7 @@ class CheckReport:
     latency_ms: Mapping[str, float]
     memory_mb: float
     latency_p99_ms: Mapping[str, float] = field(default_factory=dict)
+    max_rows: Mapping[str, int] = field(default_factory=dict)
 
     @property
     def ok(self) -> bool:
@@ -53,6 +58,7 @@ class CheckReport:
             "golden_checked": self.golden_checked,
             "latency_us": {name: round(value * 1000) for name, value in self.latency_ms.items()},
             "latency_p99_us": {name: round(value * 1000) for name, value in self.latency_p99_ms.items()},
+            "max_rows": dict(self.max_rows),
             "memory_kb": round(self.memory_mb * 1000),
             "notes": [f"{finding.name}: {finding.detail}" for finding in self.findings],
         }
@@ -71,6 +77,7 @@ def decode_report(text: str) -> CheckReport:
             latency_ms=doc["latency_ms"],
             memory_mb=doc["memory_mb"],
             latency_p99_ms=doc.get("latency_p99_ms", {}),
+            max_rows={name: int(rows) for name, rows in doc.get("max_rows", {}).items()},
         )
-    except (ValueError, KeyError, TypeError) as error:
+    except (ValueError, KeyError, TypeError, AttributeError) as error:
         raise StoreError(f"the check printed something else than a report: {text[:200]!r}") from error

@@ -10,9 +10,12 @@ from typing import Final
 from sealift.check.golden import Golden, GoldenSet, differences, read_set
 from sealift.check.latency import Latency, measure
 from sealift.check.payload import read_payload
-from sealift.check.report import CheckReport, Finding
-from sealift.engine.choose import engine_for
-from sealift.engine.protocol import QUICK_RUN_S, Arrays, EngineOptions, Session
+from sealift.check.report import NEVER_HERE, CheckReport, Finding
+from sealift.engine.choose import engine_of
+from sealift.engine.proof import Effort, why_not_batched
+from sealift.engine.protocol import QUICK_RUN_S, Arrays, EngineOptions, Loaded, Session
+from sealift.engine.tuning import LONGEST_RUN_S, Bounds, peak_resident_bytes
+from sealift.engine.tuning import measure as measure_batches
 from sealift.errors import RequestError, SealiftError
 from sealift.model.arrays import Prepared
 from sealift.model.pipeline import Pipeline, build_pipeline
@@ -20,6 +23,9 @@ from sealift.model.service import ServedModel, Service
 from sealift.model.settings import Schema, Settings
 
 SHOWN_PROBLEMS: Final = 4
+BATCHES_S: Final = 1.0
+"""For all batch sizes of a model."""
+PROVING_S: Final = 0.5
 
 
 def check_service(service: Service, goldens: Path, settings: Settings | None = None) -> CheckReport:
@@ -32,28 +38,37 @@ def check_service(service: Service, goldens: Path, settings: Settings | None = N
     """
     settings = settings or Schema().resolve({})
     findings: list[Finding] = []
-    latencies: dict[str, Latency] = {}
+    measured = _Measured({}, {})
     checked: list[bool] = []
     for model in service.models:
         try:
             loaded = _load(model, goldens, settings)
             checked.append(bool(loaded.recorded.goldens))
-            findings += _findings(loaded, settings, latencies)
+            findings += _findings(loaded, settings, measured)
         except SealiftError as error:
             findings.append(Finding(f"model {model.name}", False, _sentence(error)))
             checked.append(False)
         except MemoryError:
             findings.append(Finding(f"model {model.name}", False, "this box has not enough memory for it"))
             checked.append(False)
-    peak_mb = peak_memory_mb()
+    peak_mb = peak_resident_bytes() / 1e6
     findings += _memory(peak_mb, settings.limits.max_memory_mb)
     return CheckReport(
         findings=tuple(findings),
         golden_checked=all(checked),
-        latency_ms={name: latency.median_ms for name, latency in latencies.items()},
+        latency_ms={name: latency.median_ms for name, latency in measured.latencies.items()},
         memory_mb=peak_mb,
-        latency_p99_ms={name: latency.tail_ms for name, latency in latencies.items()},
+        latency_p99_ms={name: latency.tail_ms for name, latency in measured.latencies.items()},
+        max_rows=measured.max_rows,
     )
+
+
+@dataclass(frozen=True, slots=True)
+class _Measured:
+    """By model; filled as the check goes on."""
+
+    latencies: dict[str, Latency]
+    max_rows: dict[str, int]
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,7 +76,7 @@ class _Loaded:
     """A model as a worker would run it, and what was recorded of it."""
 
     model: ServedModel
-    session: Session
+    session: Loaded
     pipeline: Pipeline
     recorded: GoldenSet
     folder: Path
@@ -73,8 +88,8 @@ def _load(model: ServedModel, goldens: Path, settings: Settings) -> _Loaded:
     return _Loaded(model, session, build_pipeline(model), recorded, goldens)
 
 
-def _session(model: ServedModel, threads: int) -> Session:
-    return engine_for(model.path).load(model.path, EngineOptions(threads=threads, device=model.device))
+def _session(model: ServedModel, threads: int) -> Loaded:
+    return engine_of(model).load(model.path, EngineOptions(threads=threads, device=model.device))
 
 
 def _as_served(loaded: _Loaded, settings: Settings) -> tuple[_Loaded, Latency]:
@@ -86,11 +101,12 @@ def _as_served(loaded: _Loaded, settings: Settings) -> tuple[_Loaded, Latency]:
     return alone, measure(_answering(alone))
 
 
-def _findings(loaded: _Loaded, settings: Settings, latencies: dict[str, Latency]) -> Iterator[Finding]:
+def _findings(loaded: _Loaded, settings: Settings, measured: _Measured) -> Iterator[Finding]:
     name, recorded = loaded.model.name, loaded.recorded
     yield Finding(f"model {name}", True, f"loads, runs on {_device(loaded)}")
     if not recorded.goldens:
         yield Finding(f"golden inputs of {name}", True, f"not golden-checked: {recorded.reason}")
+        yield _batching(loaded, settings, measured.max_rows)
         return
     problems = _compare(loaded)
     if problems:
@@ -98,21 +114,58 @@ def _findings(loaded: _Loaded, settings: Settings, latencies: dict[str, Latency]
         text = "; ".join(problems[:SHOWN_PROBLEMS]) + (f"; and {more} more" if more > 0 else "")
         yield Finding(f"golden inputs of {name}", False, text)
         return
-    loaded, latencies[name] = _as_served(loaded, settings)
-    median_ms = latencies[name].median_ms
+    loaded, measured.latencies[name] = _as_served(loaded, settings)
+    median_ms = measured.latencies[name].median_ms
     yield Finding(
         f"golden inputs of {name}", True, f"{len(recorded.goldens)} as recorded, {median_ms:.2f} ms each"
     )
-    yield _latency(loaded, latencies, settings.slo.latency_p99_ms)
+    yield _latency(loaded, measured.latencies, settings.slo.latency_p99_ms)
+    yield _batching(loaded, settings, measured.max_rows)
+
+
+def _batching(loaded: _Loaded, settings: Settings, max_rows: dict[str, int]) -> Finding:
+    """How many rows pay here, and whether they stay what they are: other processors, other engine paths."""
+    name, recorded = loaded.model.name, loaded.recorded
+    title = f"batching of {name}"
+    max_rows[name] = 1
+    if recorded.batch_reason:
+        return Finding(title, True, f"not batched: {recorded.batch_reason}")
+    given = [golden_inputs(golden, loaded.pipeline, loaded.folder) for golden in recorded.goldens]
+    signature = loaded.model.signature
+    session = _when_busy(loaded, settings)
+    found = measure_batches(session, signature, given[0], BATCHES_S, _bounds(settings))
+    wanted = settings.batch_max_of(name)
+    rows = wanted or found.max_rows
+    if rows > 1:
+        reason = why_not_batched(loaded.session, signature, given, Effort((2, rows), PROVING_S))
+        if reason:
+            max_rows[name] = NEVER_HERE
+            return Finding(title, True, f"not batched: on this box {reason}")
+    max_rows[name] = found.max_rows
+    return Finding(title, True, found.words + (f"; this box sets at most {wanted}" if wanted else ""))
+
+
+def _when_busy(loaded: _Loaded, settings: Settings) -> Session:
+    """Batches form when there is much to do, and then a worker's runs have one thread each."""
+    session = loaded.session
+    if settings.threads == 1 or session.device != "cpu":
+        return session
+    return session.with_threads(1, may_copy=settings.limits.max_memory_mb is None) or session
+
+
+def _bounds(settings: Settings) -> Bounds:
+    """A batch may take half of what an answer may; memory as it is permitted."""
+    permitted_ms, permitted_mb = settings.slo.latency_p99_ms, settings.limits.max_memory_mb
+    return Bounds(
+        longest_run_s=LONGEST_RUN_S if permitted_ms is None else min(LONGEST_RUN_S, permitted_ms / 2000),
+        memory_bytes=None if permitted_mb is None else permitted_mb * 1e6,
+    )
 
 
 def _device(loaded: _Loaded) -> str:
-    found, wanted = loaded.session.device, loaded.model.device
-    return (
-        found
-        if found == wanted[0]
-        else f"{found}, because {wanted[0]}, which comes first, cannot be used here"
-    )
+    """`cpu`, `cpu, degraded: cuda cannot be used: ...`."""
+    degraded = loaded.session.degraded
+    return f"{loaded.session.device}, degraded: {degraded}" if degraded else loaded.session.device
 
 
 def _compare(loaded: _Loaded) -> list[str]:
@@ -191,17 +244,6 @@ def _memory(peak_mb: float, permitted_mb: float | None) -> Iterator[Finding]:
         f"expected at most {permitted_mb:g} MB (limits.max_memory_mb), found {peak_mb:.0f} MB at the peak; "
         "ask for a smaller release, or permit more with sealift config set",
     )
-
-
-def peak_memory_mb() -> float:
-    """The most that this process has held resident, in 10^6 bytes.
-
-    Not `ru_maxrss`: over an exec it keeps what the parent held, so a large parent would be this one's peak.
-    """
-    for line in Path("/proc/self/status").read_text().splitlines():
-        if line.startswith("VmHWM:"):
-            return int(line.split()[1]) * 1024 / 1e6
-    return 0.0
 
 
 def _sentence(error: SealiftError) -> str:

@@ -11,6 +11,7 @@ from sealift.cli.pack import add_wheel_sources, wheel_cache
 from sealift.cli.screen import print_result, progress_of
 from sealift.collect.lock import collect_wheels, write_lock
 from sealift.collect.pip_download import CollectOptions
+from sealift.collect.runtime import box_side_for
 from sealift.project.file import load_project
 from sealift.store.files import write_file
 from sealift.target.host import own_python, read_host
@@ -43,7 +44,7 @@ def run(args: argparse.Namespace) -> int:
             no_index=args.no_index,
             progress=progress,
         )
-        collected = collect_wheels(project.python, target, options)
+        collected = collect_wheels(project.python, target, options, box=box_side_for(project.models))
     path = project.root / LOCK
     write_file(path, write_lock(collected, target).encode())
     count = len(collected.application)

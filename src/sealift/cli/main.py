@@ -41,7 +41,10 @@ GROUPS: Final[dict[str, dict[str, str]]] = {
         "trust": "show and change whom this box believes",
         "audit": "show and verify the log of what was done",
     },
-    "More": {"demo": "the whole journey with a real model, in about a minute"},
+    "More": {
+        "bench": "how much a service takes: latency against rate, and the knee",
+        "demo": "the whole journey with a real model, in about a minute",
+    },
 }
 HIDDEN: Final = {"_worker": "worker", "_check": "check", "_record": "record"}
 """Run by sealift itself, in a release's own interpreter."""

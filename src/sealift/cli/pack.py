@@ -27,6 +27,7 @@ from sealift.cli.signing import Signing, signing_of
 from sealift.collect.layers import write_layers
 from sealift.collect.lock import Collected, collect_wheels
 from sealift.collect.pip_download import CollectOptions
+from sealift.collect.runtime import box_side_for
 from sealift.collect.sbom import BilledModel, software_bill
 from sealift.collect.wheel import sha256_of
 from sealift.errors import UsageError
@@ -136,7 +137,8 @@ def _pack(
     (tree / "application").mkdir(parents=True)
     progress.start("read the models")
     models, notes = write_application(project, tree / "application")
-    collected = collect_wheels(project.python, target, _collect_options(args, workspace, progress))
+    options = _collect_options(args, workspace, progress)
+    collected = collect_wheels(project.python, target, options, box=box_side_for(models))
     gates = check_gates(project.gates, _packages(project, collected), None)
     gates.require_passed()
     target = _narrowed(target, project, collected)

@@ -99,16 +99,16 @@ def _opened(args: argparse.Namespace) -> Iterator[Predict]:
 
 def _in_process(directory: Path, name: str | None, workspace: Path) -> Predict:
     from sealift.cli.services import project_service
-    from sealift.engine.choose import engine_for
+    from sealift.engine.choose import engine_of
     from sealift.serve.predictor import load_predictor
-    from sealift.serve.threads import Ticket
+    from sealift.serve.ticket import Ticket
 
     service = project_service(directory, workspace)
     models = {model.name: model for model in service.models}
     if (name is None and len(models) > 1) or (name is not None and name not in models):
         raise UsageError(f"--model: expected one of {', '.join(models)}, got {name or 'none'}")
     model = models[name] if name is not None else service.models[0]
-    predictor = load_predictor(model, engine_for(model.path))
+    predictor = load_predictor(model, engine_of(model))
 
     def predict(body: bytes, media: str) -> Answer:
         payload = _parsed(body) if media == "application/json" else body

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import argparse
 import asyncio
+import contextlib
 import ipaddress
 import logging
 import os
 import pwd
+import socket
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from functools import partial
 from pathlib import Path
 
@@ -19,14 +21,17 @@ from sealift.errors import UsageError
 from sealift.host.units import WORKER_USER
 from sealift.model.settings import Schema, Settings, schema_of, settings_of
 from sealift.serve.care import Care, Unattended, WorkerLaunch
+from sealift.serve.http.tls import check_tls, tls_files
 from sealift.serve.listening import bind
-from sealift.serve.notify import inherited_listener
+from sealift.serve.notify import inherited_listeners
 from sealift.serve.supervisor import Supervisor
 from sealift.serve.watching import Watcher
 from sealift.serve.workers import SupervisorOptions
 from sealift.store.prefix import Prefix, choose_service, system
 from sealift.store.releases import InstalledRelease, active_release
 from sealift.store.site import read_site
+
+log = logging.getLogger(__name__)
 
 DEFAULT_HOST, DEFAULT_PORT = "127.0.0.1", 8000
 
@@ -52,7 +57,16 @@ def configure(parser: argparse.ArgumentParser) -> None:
         metavar="N",
         help=f"default: $SEALIFT_PORT, the site file, else {DEFAULT_PORT}; 0: any free one",
     )
+    parser.add_argument(
+        "--grpc-port",
+        metavar="N",
+        help="answer gRPC there too; default: $SEALIFT_GRPC_PORT, the site file, else not at all; 0: any free one",
+    )
     parser.add_argument("--drain-s", type=float, help="seconds to finish what is in flight; default: 30")
+    parser.add_argument(
+        "--tls-certificate", type=Path, metavar="F", help="serve HTTPS with this certificate chain (PEM)"
+    )
+    parser.add_argument("--tls-key", type=Path, metavar="F", help="its private key (PEM, no passphrase)")
     add_prefix(parser)
 
 
@@ -67,7 +81,10 @@ def run(args: argparse.Namespace) -> int:
     flags = {
         "host": args.host,
         "port": _port(args.port or os.environ.get("SEALIFT_PORT")),
+        "grpc_port": _grpc_port(args),
         "drain_s": args.drain_s,
+        "tls.certificate": _absolute(args.tls_certificate),
+        "tls.key": _absolute(args.tls_key),
     }
     if _is_project(args.target, prefix):
         return _serve_project(args, Path(args.target), Schema().resolve({}, environ=os.environ, flags=flags))
@@ -79,7 +96,8 @@ def run(args: argparse.Namespace) -> int:
         flags=flags,
     )
     options = SupervisorOptions(drain_s=settings.drain_s, user=_worker_user(prefix))
-    care = _care(prefix, name, partial(_launch, prefix.site(name), settings.drain_s))
+    flags_of_worker = (f"--drain-s={settings.drain_s}", *_tls_flags(settings, options.user))
+    care = _care(prefix, name, partial(_launch, prefix.site(name), flags_of_worker))
     return _supervise(args, settings, care, options, control_path=prefix.control(name))
 
 
@@ -95,10 +113,10 @@ def _care(prefix: Prefix, name: str, launch: Callable[[InstalledRelease], Worker
     return ReleaseCare(prefix, name, launch)
 
 
-def _launch(site: Path, drain_s: float, release: InstalledRelease) -> WorkerLaunch:
+def _launch(site: Path, flags: Sequence[str], release: InstalledRelease) -> WorkerLaunch:
     """A worker of that release, in its own interpreter; the box's settings are read when it starts."""
     given = [f"--site={site}"] if site.is_file() else []
-    argv = release.command("_worker", f"--tree={release.tree}", f"--drain-s={drain_s}", *given)
+    argv = release.command("_worker", f"--tree={release.tree}", *flags, *_max_rows(release), *given)
     memory_kb = release.check.get("memory_kb")
     return WorkerLaunch(
         argv,
@@ -107,6 +125,29 @@ def _launch(site: Path, drain_s: float, release: InstalledRelease) -> WorkerLaun
         release.tree.name,
         memory_kb * 1000 if isinstance(memory_kb, int) else None,
     )
+
+
+def _max_rows(release: InstalledRelease) -> list[str]:
+    """What its own check measured; a release whose sealift does not measure is not told either."""
+    found = release.check.get("max_rows", {})
+    return [f"--max-rows={model}={rows}" for model, rows in sorted(found.items())]
+
+
+def _absolute(path: Path | None) -> str | None:
+    return str(path.absolute()) if path is not None else None
+
+
+def _tls_flags(settings: Settings, user: str | None) -> tuple[str, ...]:
+    """Where a worker finds certificate and key: paths, never what they hold. Nothing for plain HTTP.
+
+    Raises: BadSettings: no worker could speak TLS with them; nothing listens yet.
+    """
+    files = tls_files(settings.tls.certificate, settings.tls.key)
+    if files is None:
+        return ()
+    for warning in check_tls(files, user):
+        log.warning("%s", warning)
+    return f"--tls-certificate={files.certificate}", f"--tls-key={files.key}"
 
 
 def _worker_user(prefix: Prefix) -> str | None:
@@ -128,10 +169,11 @@ def _serve_project(args: argparse.Namespace, directory: Path, settings: Settings
             next_step="sealift pack it and install it to serve other machines",
         )
     project = load_project(directory)
+    flags = (f"--drain-s={settings.drain_s}", *_tls_flags(settings, None))
 
     def launch() -> WorkerLaunch:
         argv = [sys.executable, "-m", "sealift", "_worker", f"--project={directory.absolute()}"]
-        return WorkerLaunch([*argv, f"--drain-s={settings.drain_s}"], f"{project.name}@{project.version}")
+        return WorkerLaunch([*argv, *flags], f"{project.name}@{project.version}")
 
     options = SupervisorOptions(drain_s=settings.drain_s)
     return _supervise(args, settings, Unattended(launch), options, watcher=Watcher(directory))
@@ -146,10 +188,27 @@ def _supervise(
     control_path: Path | None = None,
     watcher: Watcher | None = None,
 ) -> int:
-    listener = inherited_listener() or bind(settings.host, settings.port)
-    with listener:
-        supervising = _run(args, Supervisor(care, listener, control_path, options), watcher)
-        return asyncio.run(supervising)
+    with contextlib.ExitStack() as open_sockets:
+        listener, grpc = _listeners(args, settings, open_sockets)
+        supervisor = Supervisor(
+            care, listener, control_path, options, certificate=settings.tls.certificate, grpc=grpc
+        )
+        return asyncio.run(_run(args, supervisor, watcher))
+
+
+def _listeners(
+    args: argparse.Namespace, settings: Settings, opened: contextlib.ExitStack
+) -> tuple[socket.socket, socket.socket | None]:
+    """HTTP's socket and gRPC's: those that systemd holds, else bound here."""
+    held = [opened.enter_context(each) for each in inherited_listeners()]
+    listener = held[0] if held else opened.enter_context(bind(settings.host, settings.port))
+    flag = _grpc_port(args)
+    wanted = settings.grpc_port if flag is None else flag
+    if wanted is None:
+        return listener, None
+    if len(held) > 1:
+        return listener, held[1]
+    return listener, opened.enter_context(bind(settings.host, wanted, "--grpc-port"))
 
 
 async def _run(args: argparse.Namespace, supervisor: Supervisor, watcher: Watcher | None) -> int:
@@ -157,7 +216,9 @@ async def _run(args: argparse.Namespace, supervisor: Supervisor, watcher: Watche
         if not args.quiet:
             status = supervisor.status()
             host = f"[{status['host']}]" if ":" in status["host"] else status["host"]
-            print(f"serving {status['release']} on http://{host}:{status['port']}", flush=True)
+            scheme = "https" if status["certificate"] else "http"
+            also = f", gRPC on {host}:{status['grpc_port']}" if status["grpc_port"] else ""
+            print(f"serving {status['release']} on {scheme}://{host}:{status['port']}{also}", flush=True)
 
     watching = asyncio.ensure_future(watcher.follow(supervisor)) if watcher is not None else None
     try:
@@ -174,6 +235,10 @@ def _port(text: str | None) -> int | None:
     if text.isascii() and text.isdigit() and int(text) < 65536:
         return int(text)
     raise UsageError(f"port {text!r}: expected a number from 0 to 65535")
+
+
+def _grpc_port(args: argparse.Namespace) -> int | None:
+    return _port(args.grpc_port or os.environ.get("SEALIFT_GRPC_PORT"))
 
 
 def _is_loopback(host: str) -> bool:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -10,8 +11,10 @@ import msgspec
 
 from sealift import canonical
 from sealift.bundle.documents import decode_release
+from sealift.check.golden import read_batch_reason
+from sealift.check.report import NEVER_HERE
 from sealift.model.declaration import ScoresOutput
-from sealift.model.service import ServedModel, Service
+from sealift.model.service import PROVEN_AT_LOAD, Batching, ServedModel, Service
 from sealift.model.service_json import load_models
 from sealift.model.settings import Settings, schema_of, settings_of
 from sealift.store.site import read_site_file
@@ -20,11 +23,14 @@ if TYPE_CHECKING:
     from sealift.serve.predictor import PredictorOptions
 
 
-def release_service(tree: Path, site: Path | None = None) -> Service:
+def release_service(
+    tree: Path, site: Path | None = None, max_rows: Mapping[str, int] | None = None
+) -> Service:
     """What an installed release serves on this box.
 
     Args:
-        site: the box's site file; device and threshold of it count here. None: as the release says.
+        site: the box's site file; device, threshold and batching of it count here. None: as the release says.
+        max_rows: by model, what the check of this release measured on this box; what is not there is not measured.
     Raises: MalformedBundle, ModelError: the tree is damaged. BadSettings, StoreError: the site file.
     """
     raw = (tree / "release.json").read_bytes()
@@ -35,7 +41,13 @@ def release_service(tree: Path, site: Path | None = None) -> Service:
     return Service(
         release.product,
         release.version,
-        tuple(_with_settings(model, settings) for model in models),
+        tuple(
+            replace(
+                _with_settings(model, settings),
+                batching=_batching(model, application, settings, max_rows or {}),
+            )
+            for model in models
+        ),
         canonical.digest(raw),
     )
 
@@ -59,10 +71,24 @@ def _with_settings(model: ServedModel, settings: Settings) -> ServedModel:
     return replace(model, output=output, device=settings.device or model.device)
 
 
+def _batching(
+    model: ServedModel, application: Path, settings: Settings, max_rows: Mapping[str, int]
+) -> Batching:
+    """The proof of the pack and the check of this box forbid; a setting only chooses below what they allow."""
+    reason = read_batch_reason(application / "goldens" / f"{model.name}.json")
+    measured = max_rows.get(model.name)
+    if not reason and measured == NEVER_HERE:
+        reason = "on this box a row among others was not the row alone when it was checked"
+    rows = settings.batch_max_of(model.name) or measured or 0
+    return Batching(reason, rows, settings.batch_wait_s_of(model.name))
+
+
 def project_service(directory: Path, workspace: Path) -> Service:
     """What a project serves; its adapted models are written below `workspace` (connected side only)."""
     from sealift.project.file import load_project
     from sealift.project.served import prepare_models
 
     project = load_project(directory)
-    return Service(project.name, project.version, prepare_models(project, workspace).models)
+    models = prepare_models(project, workspace).models
+    unproven = tuple(replace(model, batching=Batching(PROVEN_AT_LOAD)) for model in models)
+    return Service(project.name, project.version, unproven)

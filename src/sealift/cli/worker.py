@@ -6,6 +6,7 @@ import argparse
 import contextlib
 import ctypes
 import logging
+import os
 import signal
 import socket
 import sys
@@ -18,6 +19,8 @@ from sealift.cli.services import predictor_options, project_service, release_ser
 from sealift.model.service import Service
 from sealift.observe.exposition import render
 from sealift.serve.canary import Canary
+from sealift.serve.http.tls import tls_files
+from sealift.serve.listening import GRPC_FD
 from sealift.serve.predictor import PredictorOptions
 from sealift.serve.worker import WorkerOptions, run_worker
 
@@ -30,9 +33,19 @@ def configure(parser: argparse.ArgumentParser) -> None:
     source.add_argument("--tree", type=Path, help="an installed release")
     source.add_argument("--project", type=Path, help="a project folder (the engineer's inner loop)")
     parser.add_argument("--site", type=Path, help="the box's own settings of that service")
+    parser.add_argument(
+        "--max-rows",
+        action="append",
+        default=[],
+        type=_rows_of,
+        metavar="MODEL=N",
+        help="rows of a run, as the check of this release measured here",
+    )
     parser.add_argument("--listen-fd", type=int, required=True)
     parser.add_argument("--supervisor-fd", type=int, required=True)
     parser.add_argument("--drain-s", type=float, default=30.0)
+    parser.add_argument("--tls-certificate")
+    parser.add_argument("--tls-key")
 
 
 def run(args: argparse.Namespace) -> int:
@@ -43,24 +56,45 @@ def run(args: argparse.Namespace) -> int:
     channel = socket.socket(fileno=args.supervisor_fd)
     if not _dies_with(channel):
         return 0
-    with socket.socket(fileno=args.listen_fd) as listener, _service(args) as service:
+    with socket.socket(fileno=args.listen_fd) as listener, _grpc() as grpc, _service(args) as service:
         return run_worker(
             service,
             listener,
-            WorkerOptions(drain_s=args.drain_s, run=_run_options(args)),
+            WorkerOptions(
+                drain_s=args.drain_s,
+                run=_run_options(args),
+                tls=tls_files(args.tls_certificate, args.tls_key),
+            ),
             render_metrics=render,
             channel=channel,
             canary=_canary(args, service),
+            grpc=grpc,
         )
+
+
+@contextlib.contextmanager
+def _grpc() -> Iterator[socket.socket | None]:
+    """The second listening socket, if this worker was given one."""
+    number = os.environ.pop(GRPC_FD, None)
+    if number is None:
+        yield None
+        return
+    with socket.socket(fileno=int(number)) as listener:
+        yield listener
 
 
 @contextlib.contextmanager
 def _service(args: argparse.Namespace) -> Iterator[Service]:
     if args.tree is not None:
-        yield release_service(args.tree, args.site)
+        yield release_service(args.tree, args.site, dict(args.max_rows))
         return
     with tempfile.TemporaryDirectory() as workspace:
         yield project_service(args.project, Path(workspace))
+
+
+def _rows_of(text: str) -> tuple[str, int]:
+    model, _, rows = text.rpartition("=")
+    return model, int(rows)
 
 
 def _run_options(args: argparse.Namespace) -> PredictorOptions:

@@ -21,14 +21,19 @@ class Closure:
 
 
 def closure(
-    roots: Iterable[Requirement], wheels: Mapping[str, WheelFile], markers: Mapping[str, str]
+    roots: Iterable[Requirement],
+    wheels: Mapping[str, WheelFile],
+    markers: Mapping[str, str],
+    unneeded: Mapping[str, frozenset[str]] | None = None,
 ) -> Closure:
     """Walk from `roots` along Requires-Dist, with markers as they hold on the target.
 
     Args:
         roots: their own markers were evaluated already; extras count.
         wheels: by normalised name.
+        unneeded: package -> demands of its metadata that do not count, both by normalised name.
     """
+    dropped = unneeded or {}
     reached: set[str] = set()
     seen: set[tuple[str, str]] = set()
     missing: dict[str, Requirement] = {}
@@ -47,7 +52,8 @@ def closure(
         for extra in {"", *demand.extras}:
             if (name, extra) not in seen:
                 seen.add((name, extra))
-                todo += [(r, name) for r in _requires(found, extra, markers)]
+                asked = _requires(found, extra, markers)
+                todo += [(r, name) for r in asked if normalised(r.name) not in dropped.get(name, ())]
     return Closure(frozenset(reached), tuple(missing.values()), tuple(sorted(unmet)))
 
 

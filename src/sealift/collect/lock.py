@@ -101,7 +101,7 @@ def _around(application: Application, pins: Sequence[Pin], bench: Bench) -> dict
     fixed = [f"{name}=={file.wheel.version}" for name, file in application.wheels.items()]
     folders = tuple(sorted({str(file.wheel.path.parent) for file in application.wheels.values()}))
     near = replace(bench, options=replace(bench.options, find_links=(*folders, *bench.options.find_links)))
-    roots = bench.box.roots()
+    roots = bench.box.roots(bench.target)
     try:
         found = solve(roots, [str(root) for root in roots], Bounds.from_pins(bench.box, pins, fixed), near)
     except Conflict as conflict:
@@ -152,7 +152,7 @@ def _sorted(
     wheels: dict[str, WheelFile], application: Application, moved: tuple[str, ...], bench: Bench
 ) -> Collected:
     markers = markers_of(bench.target)
-    ours = closure(bench.box.roots(), wheels, markers)
+    ours = closure(bench.box.roots(bench.target), wheels, markers, bench.box.unneeded)
     theirs = closure(application.roots, wheels, markers)
     notes = [*application.notes, *moved, *(theirs.unmet if application.lenient else ())]
     problems = [

@@ -31,16 +31,18 @@ class Pin:
         )
 
 
-def read_pins(lock: Path, target: Target) -> tuple[Pin, ...]:
+def read_pins(lock: Path, target: Target, extras: frozenset[str] = frozenset()) -> tuple[Pin, ...]:
     """The wheels of a PEP 751 lock that `target` takes, one per package, in the lock's order.
 
+    Args:
+        extras: those of the lock's extras that are wanted.
     Raises: UsageError: the lock is malformed, is for another Python, or has packages with no wheel and
         sha256 for this target; all of them are named.
     """
     document = _parse(lock)
     pins: list[Pin] = []
     problems: list[str] = []
-    for package in _applicable(document, target, lock):
+    for package in _applicable(document, target, lock, extras):
         pin = _pin(package, target)
         if isinstance(pin, str):
             problems.append(pin)
@@ -62,7 +64,7 @@ def _parse(lock: Path) -> Pylock:
         raise UsageError(f"{lock} is not a readable lock file: {error}") from error
 
 
-def _applicable(document: Pylock, target: Target, lock: Path) -> list[Package]:
+def _applicable(document: Pylock, target: Target, lock: Path, extras: frozenset[str]) -> list[Package]:
     """The packages whose markers hold. (`Pylock.select` would stop at the first that has no wheel.)"""
     markers = markers_of(target)
     if not _takes(document.requires_python, target):
@@ -75,7 +77,7 @@ def _applicable(document: Pylock, target: Target, lock: Path) -> list[Package]:
         )
     values: dict[str, str | frozenset[str]] = {
         **markers,
-        "extras": frozenset(),
+        "extras": extras,
         "dependency_groups": frozenset(document.default_groups or []),
     }
     chosen = [

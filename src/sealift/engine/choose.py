@@ -1,4 +1,4 @@
-"""Which engine loads a model file; the engine's own package is imported only then."""
+"""Which engine loads a model; the engine's own package is imported only then."""
 
 from __future__ import annotations
 
@@ -6,14 +6,47 @@ from pathlib import Path
 
 from sealift.engine.protocol import Engine
 from sealift.errors import ModelError
+from sealift.model.engines import default_engine, known_suffixes
+from sealift.model.service import ServedModel
 
 
-def engine_for(model: Path) -> Engine:
-    """The engine of a file, by its suffix. Raises: ModelError: no engine for it."""
-    if model.suffix == ".onnx":
-        from sealift.engine.onnxruntime import OnnxRuntime
+def engine_of(model: ServedModel) -> Engine:
+    """The engine of a served model: the one that it names, else that of its file's suffix.
 
-        return OnnxRuntime()
-    raise ModelError(
-        f"{model.name}: no engine loads {model.suffix or 'a file without a suffix'} (known: .onnx)"
-    )
+    Raises: ModelError: no engine for it, or the engine's package is not installed here.
+    """
+    names = tuple(spec.name for spec in model.signature.inputs)
+    results = tuple(spec.name for spec in model.signature.outputs)
+    return engine_for(model.path, model.engine, names, results)
+
+
+def engine_for(
+    model: Path, engine: str = "", inputs: tuple[str, ...] = (), outputs: tuple[str, ...] = ()
+) -> Engine:
+    """An engine for a file.
+
+    Args:
+        engine: a name of `model.engines.ENGINES`; empty: by the file's suffix.
+        inputs: names in the order of the model's arguments, for files that carry none; likewise `outputs`.
+    Raises: ModelError: no engine for it, or the engine's package is not installed here.
+    """
+    match engine or default_engine(model):
+        case "onnxruntime":
+            from sealift.engine.onnxruntime import OnnxRuntime
+
+            return OnnxRuntime()
+        case "openvino":
+            from sealift.engine.openvino import OpenVino
+
+            return OpenVino(inputs, outputs)
+        case "torch":
+            from sealift.engine.torch import Torch
+
+            return Torch(inputs, outputs)
+        case None:
+            known = f"(known: {known_suffixes()})"
+            raise ModelError(
+                f"{model.name}: no engine loads {model.suffix or 'a file without a suffix'} {known}"
+            )
+        case other:
+            raise ModelError(f"{model.name}: this sealift has no engine {other!r}")

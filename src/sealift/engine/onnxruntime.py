@@ -1,24 +1,63 @@
-"""onnxruntime behind the engine protocol; CPU now, other providers when a release declares them."""
+"""onnxruntime behind the engine protocol: CPU, CUDA and TensorRT."""
 
 from __future__ import annotations
 
+import contextlib
+import functools
+import io
 import logging
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, Final
 
 import onnxruntime as ort
 from numpy.typing import NDArray
 
+from sealift.engine.devices import Device, Refused, first_usable, nvidia_problem
 from sealift.engine.protocol import Arrays, EngineOptions
+from sealift.engine.stored import StoredModel, give_back_free_memory, own_bytes
 from sealift.errors import ModelError, ModelFailed
 
 log = logging.getLogger(__name__)
 
-PROVIDER_OF: Final[dict[str, str]] = {"cpu": "CPUExecutionProvider", "cuda": "CUDAExecutionProvider"}
+PROVIDERS: Final[dict[str, tuple[str, ...]]] = {
+    "cpu": ("CPUExecutionProvider",),
+    "cuda": ("CUDAExecutionProvider",),
+    # TensorRT leaves to CUDA what it has no kernel for.
+    "tensorrt": ("TensorrtExecutionProvider", "CUDAExecutionProvider"),
+}
+"""Device family -> the providers it is made of; the first must be in use."""
+
+SHARED_FROM_BYTES: Final = 1_000_000
+"""A smaller model is loaded twice sooner than it is stored once."""
+
+SHARED_UP_TO_BYTES: Final = 1_500_000_000
+"""onnxruntime's own format is a flatbuffer and ends at 2 GiB."""
+
+_ROOM_FOR_SHARING: Final = 4
+"""While it is stored a model is there as file cache, as weights, as optimised weights and as what is written."""
+
+_SAVE: Final = {
+    "session.save_model_format": "ORT",
+    # Packing is for running, and this session never runs.
+    "session.disable_prepacking": "1",
+}
+_MAP: Final = {
+    "session.load_model_format": "ORT",
+    "session.use_memory_mapped_ort_model": "1",
+    "session.use_ort_model_bytes_directly": "1",
+    "session.use_ort_model_bytes_for_initializers": "1",
+}
+"""onnxruntime_session_options_config_keys.h. Mapped, never handed over as bytes: the Python binding frees
+those when the constructor returns, and the weights would be read from freed memory."""
 
 _FOREIGN = (Exception,)
 """onnxruntime's pybind exceptions share no base of their own: the edge wraps whatever it raises."""
+
+
+_Source = Path | StoredModel
+"""What a session was loaded from, and another can be."""
 
 
 class OnnxRuntime:
@@ -31,66 +70,44 @@ class OnnxRuntime:
 
         Raises: ModelError: no declared device can be used, or onnxruntime cannot load the file.
         """
-        refused: list[str] = []
-        for device in self._offered(options.device):
-            session = self._open(model, device, options.threads)
-            in_use = session.get_providers()[0]
-            if in_use == _provider_of(device):
-                if refused:
-                    log.warning("%s: runs on %s: %s", model.name, device, "; ".join(refused))
-                return OnnxSession(session, device)
-            refused.append(f"asked for {device}, onnxruntime runs on {in_use}")
-        raise ModelError(
-            f"{model.name}: {'; '.join(refused)}",
-            next_step="look at the driver of the device, or declare another device",
+        found, degraded = first_usable(
+            model.name, options.device, lambda device: _load_on(device, model, options)
         )
-
-    def _open(self, model: Path, device: str, threads: int) -> ort.InferenceSession:
-        settings = ort.SessionOptions()
-        settings.log_severity_level = 3
-        settings.intra_op_num_threads = threads
-        settings.inter_op_num_threads = 1
-        # Spinning threads of an idle pool starve the event loop on a small box.
-        settings.add_session_config_entry("session.intra_op.allow_spinning", "0")
-        number = device.partition(":")[2]
-        details = {"device_id": number} if number else {}
-        try:
-            return ort.InferenceSession(str(model), settings, providers=[(_provider_of(device), details)])
-        except _FOREIGN as error:
-            raise ModelError(
-                f"{model.name}: onnxruntime {ort.__version__} cannot load it: {error}"
-            ) from error
-
-    def _offered(self, wanted: Sequence[str]) -> list[str]:
-        available = ort.get_available_providers()
-        offered = [device for device in wanted if _provider_of(device) in available]
-        if not offered:
-            raise ModelError(
-                f"device {', '.join(wanted)}: this onnxruntime offers "
-                f"{', '.join(name for name, provider in PROVIDER_OF.items() if provider in available)}",
-                next_step='declare device = ["cpu"], or pack with an engine that offers the device',
-            )
-        return offered
-
-
-def _provider_of(device: str) -> str | None:
-    """`cuda:1` is a device of the provider of `cuda`."""
-    return PROVIDER_OF.get(device.partition(":")[0])
+        found.degraded = degraded
+        return found
 
 
 class OnnxSession:
     """One loaded model; onnxruntime sessions may be run from several threads."""
 
-    def __init__(self, session: ort.InferenceSession, device: str) -> None:
+    def __init__(
+        self, session: ort.InferenceSession, source: _Source, options: EngineOptions, device: str
+    ) -> None:
         self._session = session
+        self._source = source
+        self._options = options
         self.device = device
+        self.degraded = ""
         self.input_names: tuple[str, ...] = tuple(node.name for node in session.get_inputs())
         self.output_names: tuple[str, ...] = tuple(node.name for node in session.get_outputs())
-        self.degraded = ""
 
-    def with_threads(self, threads: int, *, may_copy: bool) -> OnnxSession | None:  # noqa: ARG002
-        """As `engine.protocol.Session.with_threads`."""
-        return None
+    @property
+    def shares_weights(self) -> bool:
+        """Whether `with_threads` maps the same weights."""
+        return isinstance(self._source, StoredModel)
+
+    def with_threads(self, threads: int, *, may_copy: bool) -> OnnxSession | None:
+        """As `engine.protocol.Loaded.with_threads`."""
+        if self.device != "cpu" or not (may_copy or self.shares_weights):
+            return None
+        options = replace(self._options, threads=threads)
+        again = OnnxSession(_open_on_cpu(self._source, options), self._source, options, self.device)
+        again.degraded = self.degraded
+        return again
+
+    def idle(self) -> None:
+        """As `engine.protocol.Loaded.idle`."""
+        give_back_free_memory()
 
     def run(self, inputs: Mapping[str, NDArray[Any]], outputs: Sequence[str] | None = None) -> Arrays:
         """As `engine.protocol.Session.run`."""
@@ -100,3 +117,153 @@ class OnnxSession:
         except _FOREIGN as error:
             raise ModelFailed(f"the model refused this input: {error}", code="model_failed") from error
         return dict(zip(names, values, strict=True))
+
+
+def _load_on(device: Device, model: Path, options: EngineOptions) -> OnnxSession:
+    """Raises: Refused: the device cannot be used. ModelError: the file cannot be loaded."""
+    if device.family == "cpu":
+        return _load_on_cpu(model, options)
+    if device.family not in PROVIDERS:
+        raise Refused(f"onnxruntime has no such device (known: {', '.join(PROVIDERS)})")
+    providers = PROVIDERS[device.family]
+    if providers[0] not in ort.get_available_providers():
+        raise Refused(
+            f"the installed onnxruntime {ort.__version__} is built without {providers[0]}; "
+            f"the package onnxruntime-gpu has it"
+        )
+    _load_libraries_from_wheels()
+    details = [(name, _details(name, device, options)) for name in providers]
+    try:
+        session = ort.InferenceSession(str(model), _settings(options), providers=details, enable_fallback=0)
+    except _FOREIGN as error:
+        raise Refused(_why_not(device, f"onnxruntime says: {error}")) from error
+    if session.get_providers()[0] != providers[0]:
+        raise Refused(_why_not(device, f"onnxruntime runs on {session.get_providers()[0]} instead"))
+    return OnnxSession(session, model, options, device.text)
+
+
+def _load_on_cpu(model: Path, options: EngineOptions) -> OnnxSession:
+    source: _Source = model
+    if _is_worth_sharing(model, options):
+        try:
+            source, session = _open_shared(model, options)
+            return OnnxSession(session, source, options, "cpu")
+        except _FOREIGN as error:
+            log.info("%s: each thread layout has its own weights: %s", model.name, str(error))
+        give_back_free_memory()
+    return OnnxSession(_open_on_cpu(model, options), model, options, "cpu")
+
+
+def _is_worth_sharing(model: Path, options: EngineOptions) -> bool:
+    if not options.share:
+        return False
+    try:
+        size = sum(path.stat().st_size for path in model.parent.iterdir() if path.is_file())
+    except OSError:
+        return False  # the load itself says what is wrong
+    room = options.room_bytes
+    fits = room is None or room >= _ROOM_FOR_SHARING * size
+    return SHARED_FROM_BYTES <= size <= SHARED_UP_TO_BYTES and fits
+
+
+class _NotShared(Exception):
+    """The engine keeps its own copies whatever it maps."""
+
+
+def _open_shared(model: Path, options: EngineOptions) -> tuple[StoredModel, ort.InferenceSession]:
+    """Store the optimised model once and map it.
+
+    Raises: _NotShared: kernels pack most of the weights, so mapping costs more than it saves.
+        OSError, and whatever onnxruntime raises: it cannot be stored or read back.
+    """
+    stored = StoredModel(model.name)
+    settings = _settings(replace(options, threads=1), _SAVE)
+    settings.optimized_model_filepath = stored.path
+    _cpu_session(model, settings)
+    give_back_free_memory()
+    stored.seal()
+    before = own_bytes()
+    session = _open_on_cpu(stored, options)
+    private = own_bytes() - before
+    if private > stored.size / 2:
+        raise _NotShared(f"{private / 1e6:.0f} of {stored.size / 1e6:.0f} MB are packed for running")
+    return stored, session
+
+
+def _open_on_cpu(source: _Source, options: EngineOptions) -> ort.InferenceSession:
+    """Raises: ModelError."""
+    if isinstance(source, StoredModel):
+        return _cpu_session(Path(source.path), _settings(options, _MAP))
+    return _cpu_session(source, _settings(options))
+
+
+def _cpu_session(model: Path, settings: ort.SessionOptions) -> ort.InferenceSession:
+    try:
+        return ort.InferenceSession(str(model), settings, providers=list(PROVIDERS["cpu"]), enable_fallback=0)
+    except _FOREIGN as error:
+        raise ModelError(f"{model.name}: onnxruntime {ort.__version__} cannot load it: {error}") from error
+
+
+def _settings(options: EngineOptions, entries: Mapping[str, str] | None = None) -> ort.SessionOptions:
+    settings = ort.SessionOptions()
+    settings.log_severity_level = 3
+    settings.intra_op_num_threads = options.threads
+    settings.inter_op_num_threads = 1
+    # Spinning threads of an idle pool starve the event loop on a small box.
+    settings.add_session_config_entry("session.intra_op.allow_spinning", "0")
+    if options.memory_bytes and _arena(options.memory_bytes):
+        settings.add_session_config_entry("session.use_env_allocators", "1")
+    for key, value in (entries or {}).items():
+        settings.add_session_config_entry(key, value)
+    return settings
+
+
+@functools.cache
+def _arena(memory_bytes: int) -> bool:
+    """One arena for all models of this process that never grows beyond what is asked for; False: there is one.
+
+    Source: onnxruntime_c_api.h, OrtArenaCfg: arena_extend_strategy 1 is kSameAsRequested.
+    """
+    place = ort.OrtMemoryInfo("Cpu", ort.OrtAllocatorType.ORT_ARENA_ALLOCATOR, 0, ort.OrtMemType.DEFAULT)
+    bounds = ort.OrtArenaCfg({"max_mem": memory_bytes, "arena_extend_strategy": 1})
+    try:
+        ort.create_and_register_allocator(place, bounds)
+    except _FOREIGN as error:
+        log.warning("onnxruntime's memory stays bounded as it was: %s", error)
+        return False
+    return True
+
+
+def _details(provider: str, device: Device, options: EngineOptions) -> dict[str, str]:
+    """Source: onnxruntime's pages of the CUDA and TensorRT execution providers, "Configuration Options"."""
+    if provider == "TensorrtExecutionProvider":
+        bound = {"trt_max_workspace_size": str(options.memory_bytes)} if options.memory_bytes else {}
+        return {"device_id": str(device.number), **bound}
+    bound = {"gpu_mem_limit": str(options.memory_bytes)} if options.memory_bytes else {}
+    # TF32 rounds to 10 bits: answers would leave the tolerance that was recorded on a CPU.
+    exact = {"use_tf32": "0", "arena_extend_strategy": "kSameAsRequested"}
+    return {"device_id": str(device.number), **exact, **bound}
+
+
+@functools.cache
+def _load_libraries_from_wheels() -> None:
+    """CUDA's libraries may have come as wheels: the loader does not look there. It prints what it misses."""
+    said = io.StringIO()
+    try:
+        with contextlib.redirect_stdout(said):
+            ort.preload_dlls()
+    except _FOREIGN as error:
+        log.debug("no CUDA libraries from wheels: %s", error)
+    if said.getvalue():
+        log.debug("%s", said.getvalue().strip())
+
+
+def _why_not(device: Device, else_: str) -> str:
+    folder = Path(ort.capi.__file__).parent
+    libraries = [folder / "libonnxruntime_providers_shared.so"]
+    libraries += [folder / f"libonnxruntime_providers_{part}.so" for part in _library_names(device)]
+    return nvidia_problem(device.number, libraries) or else_
+
+
+def _library_names(device: Device) -> tuple[str, ...]:
+    return ("cuda", "tensorrt") if device.family == "tensorrt" else ("cuda",)

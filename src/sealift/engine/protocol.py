@@ -19,10 +19,19 @@ QUICK_RUN_S: Final = 0.0003
 
 @dataclass(frozen=True, slots=True)
 class EngineOptions:
-    """`threads`: intra-op threads of one run (0: one per core). `device`: tried strictly in order."""
+    """How a model is loaded.
+
+    `threads`: intra-op threads of one run (0: one per core). `device`: tried strictly in order.
+    `memory_bytes`: the most that the engine may take beside the weights on the CPU, or with them on a GPU
+    (0: no bound). `share`: load so that `with_threads` need not copy the weights, where the engine can.
+    `room_bytes`: memory that loading may take for a moment (None: not known); too little: nothing is shared.
+    """
 
     threads: int = 0
     device: tuple[str, ...] = ("cpu",)
+    memory_bytes: int = 0
+    share: bool = True
+    room_bytes: int | None = None
 
 
 class Session(Protocol):
@@ -60,6 +69,10 @@ class Loaded(Session, Protocol):
             may_copy: whether the weights may be loaded a second time where they cannot be shared.
         Returns: None where that would take a copy that is not allowed, or threads mean nothing (a GPU).
         """
+        ...
+
+    def idle(self) -> None:
+        """Nobody has asked for a while: give back what is only kept to be quick. Any thread; runs may overlap."""
         ...
 
 

@@ -115,6 +115,7 @@ def _model(model: Model) -> dict[str, Any]:
     goldens = model.goldens
     return {
         "batch_reason": goldens.batch_reason if goldens else None,
+        "batched": not goldens.batch_reason if goldens else None,
         "device": list(model.device),
         "files": list(model.files),
         "gives": model.gives["kind"],

@@ -44,6 +44,13 @@ class Goldens:
     reason: str
     batch_reason: str
 
+    @property
+    def batch_words(self) -> str:
+        """Whether rows of several requests share a run, as it was proven when the release was packed."""
+        if self.batch_reason:
+            return f"off: {self.batch_reason}"
+        return "rows of several requests may share a run; how many is measured on the box"
+
 
 @dataclass(frozen=True, slots=True)
 class Model:

@@ -173,7 +173,7 @@ def _model(model: Model) -> Section:
     if model.goldens is not None:
         names = ", ".join(model.goldens.names)
         rows.append(("golden", names or f"none: {model.goldens.reason or 'no reason given'}"))
-        rows += [("batch", f"off: {model.goldens.batch_reason}")] if model.goldens.batch_reason else []
+        rows.append(("batch", model.goldens.batch_words))
     return Section(title, tuple(rows))
 
 

@@ -28,6 +28,7 @@ from sealift.model.service import ServedModel
 from sealift.model.signature import Axis, Signature, TensorSpec
 from sealift.model.tabular import target_input, width
 from sealift.model.tensors import describe
+from sealift.model.tokens import token_problems
 
 
 def check_declaration(model: ServedModel) -> tuple[str, ...]:
@@ -54,6 +55,8 @@ def _input_problems(model: ServedModel) -> Iterator[str]:
     declared = model.input
     if isinstance(declared, TabularInput):
         yield from tabular_problems(declared, model.signature)
+    elif isinstance(declared, TextInput) and model.tokenizer is not None:
+        yield from token_problems(declared, model.tokenizer, model.signature)
     elif isinstance(declared, ImageInput | TextInput):
         kind = "image" if isinstance(declared, ImageInput) else "text"
         if len(model.signature.inputs) != 1:
@@ -121,7 +124,7 @@ def _fits(axes: Sequence[Axis], shape: Sequence[int]) -> bool:
 def text_problems(spec: TensorSpec) -> Iterator[str]:
     """A text goes into one BYTES element."""
     if spec.datatype != "BYTES":
-        yield f'kind = "text" takes a string input, {spec.name} is {describe(spec)}; write a handler (tokens)'
+        yield f'kind = "text" takes a string input, {spec.name} is {describe(spec)}; name its tokenizer'
     elif any(isinstance(axis, int) and axis != 1 for axis in spec.shape or ()):
         yield f'kind = "text" gives one string, {spec.name} is {describe(spec)}'
 

@@ -31,6 +31,15 @@ class TensorAnswer:
         }
         return {"prediction": values[self._specs[0].name] if len(values) == 1 else values}
 
+    def many(self, outputs: Arrays, rows: int) -> list[dict[str, Any]]:  # noqa: ARG002 - there is one for each
+        """One answer for each of `rows` items."""
+        values = [json_from_array(outputs[spec.name]) for spec in self._specs]
+        if len(values) == 1 and isinstance(values[0], list):
+            return [{"prediction": value} for value in values[0]]
+        names = [spec.name for spec in self._specs]
+        columns = [value for value in values if isinstance(value, list)]
+        return [{"prediction": dict(zip(names, row, strict=True))} for row in zip(*columns, strict=True)]
+
 
 def _item(spec: TensorSpec, array: NDArray[Any], prepared: Prepared) -> NDArray[Any]:
     leads = bool(spec.shape) and spec.shape is not None and spec.shape[0] in prepared.added_axes

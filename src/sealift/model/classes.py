@@ -29,16 +29,27 @@ class ClassesAnswer:
 
     def __call__(self, outputs: Arrays, prepared: Prepared) -> dict[str, Any]:
         """Raises: ModelFailed: values not finite, not one list a row, or fewer labels than classes."""
+        values, had_rows = self._values(outputs)
+        rows = self._rows(values)
+        if is_single(had_rows, len(rows), prepared):
+            return rows[0]
+        keys = ("prediction", "label", "probabilities") if self._labels else ("prediction", "probabilities")
+        return {key: [row[key] for row in rows] for key in keys}
+
+    def many(self, outputs: Arrays, rows: int) -> list[dict[str, Any]]:  # noqa: ARG002 - there is one for each
+        """One answer for each item. Raises: as `__call__`."""
+        return self._rows(self._values(outputs)[0])
+
+    def _values(self, outputs: Arrays) -> tuple[NDArray[np.float64], bool]:
         values, had_rows = as_rows(self._spec, outputs[self._spec.name])
         if self._labels and values.shape[1] != len(self._labels):
             found, known = values.shape[1], len(self._labels)
             text = f"output {self._spec.name!r} has {found} classes, there are {known} labels"
             raise ModelFailed(text, code="unexpected_output", field=self._spec.name)
-        rows = [self._row(row) for row in activate(values, self._activation)]
-        if is_single(had_rows, len(rows), prepared):
-            return rows[0]
-        keys = ("prediction", "label", "probabilities") if self._labels else ("prediction", "probabilities")
-        return {key: [row[key] for row in rows] for key in keys}
+        return values, had_rows
+
+    def _rows(self, values: NDArray[np.float64]) -> list[dict[str, Any]]:
+        return [self._row(row) for row in activate(values, self._activation)]
 
     def _row(self, values: NDArray[np.float64]) -> dict[str, Any]:
         order = np.argsort(-values, kind="stable")[: self._top].tolist()

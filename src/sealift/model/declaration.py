@@ -20,7 +20,22 @@ class TensorInput(_Declared, frozen=True, kw_only=True, tag_field="kind", tag="t
 
 
 class TextInput(_Declared, frozen=True, kw_only=True, tag_field="kind", tag="text"):
-    """`{"text": "..."}` into a BYTES input; anything more (tokens) takes a handler."""
+    """`{"text": "..."}`: into a BYTES input as it is, or as tokens where the model has a tokenizer.
+
+    The values here belong to the tokenizer. `max_length` counts the tokens of an item, the special ones
+    included; what is longer is cut with `truncation`, else refused. `pair` says whether an item has a second
+    text. `pad_token` fills up short rows (None: the one that tokenizer.json declares, else token 0).
+    `ids`, `mask` and `types` name the model's inputs for them; `mask` and `types` are filled where the model
+    has them.
+    """
+
+    max_length: int | None = None
+    truncation: bool = False
+    pair: Literal["refused", "optional", "required"] = "refused"
+    pad_token: str | None = None
+    ids: str = "input_ids"
+    mask: str = "attention_mask"
+    types: str = "token_type_ids"
 
 
 class ImageInput(_Declared, frozen=True, kw_only=True, tag_field="kind", tag="image"):
@@ -28,6 +43,7 @@ class ImageInput(_Declared, frozen=True, kw_only=True, tag_field="kind", tag="im
 
     `size` is (height, width) in pixels. `resize=None` scales straight to `size`, aspect ignored.
     `mean` and `std` are on the 0..255 scale, one value per channel (or one for all).
+    `decode`: `exact` is Pillow's decoding, scaling and cropping to the bit, `fast` close to it for JPEG.
     """
 
     size: tuple[int, int]
@@ -37,6 +53,7 @@ class ImageInput(_Declared, frozen=True, kw_only=True, tag_field="kind", tag="im
     std: tuple[float, ...] = (1.0,)
     layout: Literal["NCHW", "NHWC"] = "NCHW"
     channels: Literal["RGB", "BGR", "GRAY"] = "RGB"
+    decode: Literal["fast", "exact"] = "fast"
 
 
 class NumericColumn(_Declared, frozen=True, kw_only=True, tag_field="kind", tag="numeric"):

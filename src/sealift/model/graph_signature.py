@@ -12,7 +12,7 @@ from google.protobuf.message import DecodeError, EncodeError  # type: ignore[imp
 from onnx import TensorProto, ValueInfoProto
 
 from sealift.model.graph_trace import Trace, vocabularies
-from sealift.model.signature import Axis, Signature, TensorSpec
+from sealift.model.signature import Axis, Signature, TensorSpec, batch_axis_of
 
 DATATYPE_OF: Final[dict[int, str]] = {
     TensorProto.BOOL: "BOOL", TensorProto.UINT8: "UINT8", TensorProto.UINT16: "UINT16",
@@ -59,7 +59,7 @@ def signature_of(model: onnx.ModelProto) -> Signature:
     return Signature(
         inputs=inputs,
         outputs=outputs,
-        batch_axis=_batch_axis((*inputs, *outputs)),
+        batch_axis=batch_axis_of((*inputs, *outputs)),
         probabilities=tuple(spec.name for spec in outputs if _is_probability(spec, trace, metadata)),
     )
 
@@ -95,12 +95,6 @@ def _is_probability(spec: TensorSpec, trace: Trace, metadata: dict[str, str]) ->
         return False
     recorded = metadata.get(RAW_SCORES_KEY + spec.name)
     return recorded == "true" if recorded else trace.makes_probabilities(spec.name) is True
-
-
-def _batch_axis(specs: Sequence[TensorSpec]) -> str | None:
-    firsts = {spec.shape[0] if spec.shape else None for spec in specs}
-    only = firsts.pop() if len(firsts) == 1 else None
-    return only if isinstance(only, str) and only != "?" else None
 
 
 def _output_shapes(model: onnx.ModelProto, inputs: Sequence[TensorSpec]) -> dict[str, Shape]:

@@ -7,13 +7,13 @@ data is never read into memory.
 from __future__ import annotations
 
 import shutil
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
 import onnx
 
 from sealift.errors import ModelError
+from sealift.model.adapted import Adapted
 from sealift.model.graph_edges import cast_edges, edge_problems, remove_zipmaps
 from sealift.model.graph_file import PROTOBUF_LIMIT, read_model
 from sealift.model.graph_signature import signature_of
@@ -21,20 +21,6 @@ from sealift.model.graph_tensors import external_files
 from sealift.model.signature import Signature
 
 MODEL_NAME: Final = "model.onnx"
-
-
-@dataclass(frozen=True, slots=True)
-class Adapted:
-    """A model ready for a release.
-
-    `path` is `model.onnx` in the destination; `files` are it and its external data, all inside the
-    destination; `notes` are sentences for people about what was changed (empty: copied byte for byte).
-    """
-
-    path: Path
-    files: tuple[Path, ...]
-    signature: Signature
-    notes: tuple[str, ...]
 
 
 def read_signature(path: Path) -> Signature:

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Protocol, runtime_checkable
 
 from sealift.errors import ModelError
 from sealift.model.agreement import check_declaration
@@ -21,7 +21,9 @@ from sealift.model.declaration import (
 )
 from sealift.model.handler import HandlerAnswer, HandlerPreparation
 from sealift.model.handler_load import Function, load_handler
-from sealift.model.image import MAX_PIXELS, ImagePreparation
+from sealift.model.image import ImagePreparation
+from sealift.model.padding import PadRule
+from sealift.model.photo import MAX_PIXELS
 from sealift.model.rows import chosen_output
 from sealift.model.scores import ScoresAnswer
 from sealift.model.service import ServedModel
@@ -29,9 +31,19 @@ from sealift.model.signature import Signature
 from sealift.model.tabular import TabularPreparation
 from sealift.model.tensors import is_raw, prepare_tensors
 from sealift.model.text import TextPreparation
+from sealift.model.tokens import TokenPreparation
 
 Prepare = Callable[[bytes | JsonValue], Prepared]
 Answer = Callable[[Arrays, Prepared], dict[str, Any]]
+
+
+@runtime_checkable
+class ManyAnswers(Protocol):
+    """An answer that is made for many rows at once, cheaper than for each."""
+
+    def many(self, outputs: Arrays, rows: int) -> list[dict[str, Any]]:
+        """As `Pipeline.answers`."""
+        ...
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,6 +54,11 @@ class Pipeline:
     _prepare: Prepare
     _answer: Answer
     _takes_raw: bool
+
+    @property
+    def pads(self) -> Mapping[str, PadRule]:
+        """How rows of different lengths become equally long; empty: such rows never share a run."""
+        return self._prepare.pads if isinstance(self._prepare, TokenPreparation) else {}
 
     def prepare(self, payload: bytes | JsonValue) -> Prepared:
         """ONE item -> every model input, right dtype and rank, C-contiguous.
@@ -64,6 +81,19 @@ class Pipeline:
         Raises: ModelFailed: outputs that no answer can be made of. InvalidInput: a handler's refusal.
         """
         return self._answer(outputs, prepared)
+
+    def answers(self, outputs: Arrays, rows: int) -> list[dict[str, Any]]:
+        """As `answer` for each of `rows` items that share a run: one after the other along the first axis.
+
+        Raises: ModelFailed, InvalidInput: as `answer`, from the first item that has no answer.
+        """
+        if isinstance(self._answer, ManyAnswers):
+            return self._answer.many(outputs, rows)
+        item = Prepared({}, frozenset({self.signature.batch_axis or "?"}))
+        return [
+            self._answer({name: array[row : row + 1] for name, array in outputs.items()}, item)
+            for row in range(rows)
+        ]
 
 
 def build_pipeline(model: ServedModel, *, max_pixels: int = MAX_PIXELS) -> Pipeline:
@@ -102,6 +132,8 @@ def _preparation(model: ServedModel, preprocess: Function | None, max_pixels: in
         return ImagePreparation(declared, signature.inputs[0], max_pixels)
     if isinstance(declared, TabularInput):
         return TabularPreparation(declared, signature)
+    if isinstance(declared, TextInput) and model.tokenizer is not None:
+        return TokenPreparation(declared, model.tokenizer, signature)
     if isinstance(declared, TextInput):
         return TextPreparation(signature.inputs[0])
     return lambda payload: prepare_tensors(signature, payload)

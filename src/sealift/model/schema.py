@@ -20,9 +20,12 @@ ADVICE: Final = "correct them in the file, or: sealift config set NAME KEY=VALUE
 DEFAULTS: Final = (
     Setting("host", Kind.ADDRESS, "127.0.0.1", "address to listen on"),
     Setting("port", Kind.INTEGER, 8000, "port to listen on", 1, 65535),
+    Setting("grpc_port", Kind.INTEGER, None, "port to listen on for gRPC; none or 0: gRPC is off", 0, 65535),
     Setting("threads", Kind.INTEGER, 0, "threads of one run of a model; 0: one per core", 0, 1024),
     Setting("device", Kind.DEVICES, None, "devices, tried strictly in this order; none: as each model says"),
     Setting("drain_s", Kind.NUMBER, 30.0, "seconds to finish what is in flight", 0, 3600),
+    Setting("tls.certificate", Kind.PATH, None, "certificate chain in PEM form; none: plain HTTP"),
+    Setting("tls.key", Kind.PATH, None, "its private key in PEM form; none: plain HTTP"),
     Setting("slo.latency_p99_ms", Kind.NUMBER, None, "99 of 100 answers within; none: only measured", 0.001),
     Setting("limits.max_memory_mb", Kind.NUMBER, None, "memory of a worker in 10^6 bytes; none: any", 1),
     Setting("watch.window_s", Kind.NUMBER, 600.0, "seconds that a new release is watched", 1, 86_400),
@@ -33,6 +36,21 @@ DEFAULTS: Final = (
 """What every release lets a box set, unless it narrows it. A threshold is offered only where a model has one."""
 
 THRESHOLD: Final = Setting("threshold", Kind.NUMBER, 0.5, "where the positive answer begins")
+
+BATCHING: Final = (
+    Setting(
+        "batch_max",
+        Kind.INTEGER,
+        None,
+        "rows of several requests in one run; none: as the check measured",
+        1,
+        32,
+    ),
+    Setting(
+        "batch_wait_ms", Kind.NUMBER, 0.0, "how long a run that could begin waits for more rows", 0, 1000
+    ),
+)
+"""Offered for each model, as `models.NAME.batch_max` where there are several."""
 
 
 class Source(Enum):
@@ -70,6 +88,14 @@ class Watch:
 
 
 @dataclass(frozen=True, slots=True)
+class Tls:
+    """`tls.*`: paths, None where the front speaks plain HTTP."""
+
+    certificate: str | None
+    key: str | None
+
+
+@dataclass(frozen=True, slots=True)
 class Settings:
     """Every setting of one service on one box: permitted, typed, with where it comes from.
 
@@ -80,17 +106,29 @@ class Settings:
     sources: Mapping[str, Source]
     host: str
     port: int
+    grpc_port: int | None
     threads: int
     device: tuple[str, ...] | None
     drain_s: float
+    tls: Tls
     slo: ServiceLevel
     limits: MemoryLimits
     watch: Watch
 
     def threshold_of(self, model: str) -> float | None:
         """The threshold of a model; None: as it declares."""
-        own = self.values.get(f"models.{model}.threshold", self.values.get("threshold"))
-        return cast("float | None", own)
+        return cast("float | None", self._of(model, "threshold"))
+
+    def batch_max_of(self, model: str) -> int | None:
+        """The most rows of a run of a model; None: as the check measured."""
+        return cast("int | None", self._of(model, "batch_max"))
+
+    def batch_wait_s_of(self, model: str) -> float:
+        """How long a run of a model waits for more rows, in seconds."""
+        return cast("float", self._of(model, "batch_wait_ms") or 0.0) / 1000
+
+    def _of(self, model: str, name: str) -> Value:
+        return self.values.get(f"models.{model}.{name}", self.values.get(name))
 
 
 @dataclass(frozen=True, slots=True)
@@ -181,8 +219,14 @@ class Schema:
 
 
 def nearest_setting(name: str, known: Iterable[str]) -> str | None:
-    """The setting that `name` is likely a slip of: in a table that there is, one of that table."""
+    """The setting that `name` is likely a slip of: in a table that there is, one of that table; or the model's."""
     group, _, last = name.rpartition(".")
+    if group == "models":
+        models = {
+            other.removeprefix("models.").rpartition(".")[0] for other in known if other.startswith("models.")
+        }
+        near = nearest(last, models)
+        return f"models.{near}" if near else None
     inside = {other.rpartition(".")[2]: other for other in known if other.rpartition(".")[0] == group}
     if group and inside:
         near = nearest(last, inside)
@@ -226,9 +270,11 @@ def _settings(chosen: Mapping[str, tuple[Value, Source]]) -> Settings:
         sources={name: source for name, (_, source) in chosen.items()},
         host=values["host"],
         port=values["port"],
+        grpc_port=values["grpc_port"] or None,
         threads=values["threads"],
         device=values["device"],
         drain_s=values["drain_s"],
+        tls=Tls(values["tls.certificate"], values["tls.key"]),
         slo=ServiceLevel(values["slo.latency_p99_ms"]),
         limits=MemoryLimits(values["limits.max_memory_mb"]),
         watch=Watch(

@@ -35,6 +35,22 @@ class ScoresAnswer:
 
     def __call__(self, outputs: Arrays, prepared: Prepared) -> dict[str, Any]:
         """Raises: ModelFailed: values not finite, or no column that is the score."""
+        scores, words, had_rows = self._scored(outputs)
+        threshold = self._declared.threshold
+        if is_single(had_rows, len(scores), prepared):
+            return {"prediction": words[0], "score": scores[0], "threshold": threshold}
+        return {"prediction": words, "score": scores, "threshold": threshold}
+
+    def many(self, outputs: Arrays, rows: int) -> list[dict[str, Any]]:  # noqa: ARG002 - there is one for each
+        """One answer for each item. Raises: as `__call__`."""
+        scores, words, _ = self._scored(outputs)
+        threshold = self._declared.threshold
+        return [
+            {"prediction": word, "score": score, "threshold": threshold}
+            for word, score in zip(words, scores, strict=True)
+        ]
+
+    def _scored(self, outputs: Arrays) -> tuple[list[float], list[str], bool]:
         values, had_rows = as_rows(self._spec, outputs[self._spec.name])
         column = score_column(self._declared.positive, self._spec.labels, values.shape[1])
         if column is None:
@@ -45,9 +61,7 @@ class ScoresAnswer:
         scores = activate(values, activation)[:, column].tolist()
         threshold = self._declared.threshold
         words = [self._declared.positive if score >= threshold else self._negative for score in scores]
-        if is_single(had_rows, len(scores), prepared):
-            return {"prediction": words[0], "score": scores[0], "threshold": threshold}
-        return {"prediction": words, "score": scores, "threshold": threshold}
+        return scores, words, had_rows
 
 
 def _other_label(positive: str, labels: tuple[str, ...]) -> str:

@@ -4,9 +4,14 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Final
 
 from sealift.model.declaration import Input, Output
 from sealift.model.signature import Signature
+
+UNPROVEN: Final = "not proven when it was packed"
+PROVEN_AT_LOAD: Final = "not proven yet"
+"""The reason of a project that nobody packed, until its worker has looked for itself."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -17,14 +22,17 @@ class Batching:
     measured). `wait_s`: how long a run that could begin waits for more rows.
     """
 
-    reason: str = "not proven when it was packed"
+    reason: str = UNPROVEN
     max_rows: int = 0
     wait_s: float = 0.0
 
 
 @dataclass(frozen=True, slots=True)
 class ServedModel:
-    """One model, ready to be loaded: paths are absolute, `handler` is a Python file or None."""
+    """One model, ready to be loaded: paths are absolute. `handler` is a Python file, `tokenizer` a tokenizer.json.
+
+    `engine` is one of `model.engines.ENGINES`; empty: the default of the file's suffix.
+    """
 
     name: str
     path: Path
@@ -32,7 +40,9 @@ class ServedModel:
     input: Input
     output: Output
     handler: Path | None = None
+    tokenizer: Path | None = None
     device: tuple[str, ...] = ("cpu",)
+    engine: str = ""
     batching: Batching = Batching()
 
 

@@ -27,6 +27,8 @@ class _Model(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
     output: Output
     device: tuple[str, ...]
     handler: str | None = None
+    tokenizer: str | None = None
+    engine: str = ""
 
 
 class _Document(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -37,7 +39,7 @@ class _Document(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields
 def dump_models(models: Sequence[ServedModel], root: Path) -> bytes:
     """UTF-8 JSON with sorted keys and a final newline; equal models give equal bytes.
 
-    Raises: ModelError: a model or handler lies outside `root`, or two models share a name.
+    Raises: ModelError: a model, handler or tokenizer lies outside `root`, or two models share a name.
     """
     _refuse_twins([model.name for model in models])
     document = _Document(format=FORMAT, models=tuple(_to_record(model, root) for model in models))
@@ -81,7 +83,9 @@ def _to_record(model: ServedModel, root: Path) -> _Model:
         input=model.input,
         output=model.output,
         device=model.device,
+        engine=model.engine,
         handler=None if model.handler is None else _relative(model.handler, root),
+        tokenizer=None if model.tokenizer is None else _relative(model.tokenizer, root),
     )
 
 
@@ -93,7 +97,9 @@ def _from_record(record: _Model, root: Path) -> ServedModel:
         input=record.input,
         output=record.output,
         device=record.device,
+        engine=record.engine,
         handler=None if record.handler is None else _inside(record.handler, root),
+        tokenizer=None if record.tokenizer is None else _inside(record.tokenizer, root),
     )
 
 

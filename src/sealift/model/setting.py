@@ -17,7 +17,7 @@ Value = str | int | float | tuple[str, ...] | None
 
 _LABEL: Final = r"[A-Za-z0-9]([A-Za-z0-9-]{0,61}[A-Za-z0-9])?"
 _HOST: Final = re.compile(rf"{_LABEL}(\.{_LABEL})*\.?")
-_DEVICE: Final = re.compile(r"cpu|cuda(:[0-9]{1,2})?")
+_DEVICE: Final = re.compile(r"cpu|(cuda|tensorrt)(:[0-9]{1,2})?")
 _NUMBER: Final = re.compile(r"-?[0-9]{1,20}(\.[0-9]{1,20})?")
 
 
@@ -28,6 +28,7 @@ class Kind(Enum):
     INTEGER = "integer"
     NUMBER = "number"
     DEVICES = "devices"
+    PATH = "path"
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,6 +62,8 @@ class Setting:
         """`0 to 1024`, `at least 1`, `cpu, cuda`, `any number`."""
         if self.kind is Kind.ADDRESS:
             return "a host name or address"
+        if self.kind is Kind.PATH:
+            return "an absolute path"
         if self.kind is Kind.DEVICES:
             return ", ".join(self.choices or ("cpu", "cuda", "cuda:1"))
         return self._range() or ("any number" if self.kind is Kind.NUMBER else "any whole number")
@@ -70,6 +73,8 @@ class Setting:
         """`a whole number from 0 to 1024`."""
         if self.kind is Kind.ADDRESS:
             return 'a host name or address such as "127.0.0.1"'
+        if self.kind is Kind.PATH:
+            return 'an absolute path such as "/etc/sealift/box.pem"'
         if self.kind is Kind.DEVICES:
             return f"an array of {listed(self.choices or ('cpu', 'cuda', 'cuda:1'))}"
         noun = "a whole number" if self.kind is Kind.INTEGER else "a number"
@@ -92,6 +97,8 @@ class Setting:
     def _accepts(self, value: object) -> bool:
         if self.kind is Kind.ADDRESS:
             return isinstance(value, str) and is_host(value)
+        if self.kind is Kind.PATH:
+            return isinstance(value, str) and is_absolute(value)
         if self.kind is Kind.DEVICES:
             return self._are_devices(value)
         if isinstance(value, bool) or not isinstance(value, int | float):
@@ -135,9 +142,9 @@ class Setting:
     def parse(self, text: str) -> Any:
         """What a word of a command line means; it may still not be permitted.
 
-        `2`, `0.5` and `["cuda", "cpu"]` as in TOML; `cuda,cpu` and addresses as people write them.
+        `2`, `0.5` and `["cuda", "cpu"]` as in TOML; `cuda,cpu`, addresses and paths as people write them.
         """
-        if self.kind is Kind.ADDRESS:
+        if self.kind in (Kind.ADDRESS, Kind.PATH):
             return text.strip("\"'")
         try:
             table = tomllib.loads(f"value = {text}")
@@ -156,6 +163,11 @@ def is_host(text: str) -> bool:
     except ValueError:
         return len(text) <= 253 and _HOST.fullmatch(text) is not None
     return True
+
+
+def is_absolute(text: str) -> bool:
+    """True for a path from the root, in characters that can be shown."""
+    return text.startswith("/") and text.isprintable() and len(text) <= 1024
 
 
 def figure(value: float) -> str:

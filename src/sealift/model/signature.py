@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import msgspec
 
 Axis = int | str
@@ -22,6 +24,13 @@ class TensorSpec(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_field
     shape: tuple[Axis, ...] | None
     labels: tuple[str, ...] = ()
     words: tuple[str, ...] = ()
+
+
+def batch_axis_of(specs: Sequence[TensorSpec]) -> str | None:
+    """The symbolic name that is the first axis of every one of them; None: there is none."""
+    firsts = {spec.shape[0] if spec.shape else None for spec in specs}
+    only = firsts.pop() if len(firsts) == 1 else None
+    return only if isinstance(only, str) and only != "?" else None
 
 
 class Signature(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):

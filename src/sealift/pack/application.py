@@ -1,4 +1,4 @@
-"""Project -> the application layer: adapted models, handlers, service.json, settings.json, goldens, parts list."""
+"""Project -> the application layer: models, handlers, tokenizers, service.json, settings.json, goldens."""
 
 from __future__ import annotations
 
@@ -18,12 +18,14 @@ from sealift.project.served import prepare_models
 
 
 def write_application(project: Project, application: Path) -> tuple[tuple[ServedModel, ...], tuple[str, ...]]:
-    """Write models, handlers, service.json and settings.json into the folder; returns the models and notes for people.
+    """Write models, what belongs to them, service.json and settings.json into the folder.
+
+    Returns: the models as the release has them, and notes for people.
 
     Raises: ProjectError: models or handlers that cannot travel, all problems at once.
     """
     prepared = prepare_models(project, application / "models")
-    models = tuple(_with_handler(model, application) for model in prepared.models)
+    models = tuple(_with_tokenizer(_with_handler(m, application), application) for m in prepared.models)
     (application / "service.json").write_bytes(dump_models(models, application))
     (application / SETTINGS).write_bytes(_settings(project))
     return models, prepared.notes
@@ -48,6 +50,15 @@ def _with_handler(model: ServedModel, application: Path) -> ServedModel:
         target.parent.mkdir(parents=True, exist_ok=True)
         shutil.copyfile(source, target)
     return replace(model, handler=folder / model.handler.name)
+
+
+def _with_tokenizer(model: ServedModel, application: Path) -> ServedModel:
+    if model.tokenizer is None:
+        return model
+    carried = application / "tokenizers" / f"{model.name}.json"
+    carried.parent.mkdir(parents=True, exist_ok=True)
+    shutil.copyfile(model.tokenizer, carried)
+    return replace(model, tokenizer=carried)
 
 
 def handler_files(handler: Path) -> tuple[Path, ...]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
+from pathlib import Path
 from typing import Final, Literal
 
 from sealift.model.declaration import (
@@ -32,6 +33,8 @@ INTERPOLATIONS: Final[tuple[Literal["nearest", "bilinear", "bicubic", "lanczos"]
 )
 LAYOUTS: Final[tuple[Literal["NCHW", "NHWC"], ...]] = ("NCHW", "NHWC")
 CHANNELS: Final[tuple[Literal["RGB", "BGR", "GRAY"], ...]] = ("RGB", "BGR", "GRAY")
+DECODINGS: Final[tuple[Literal["fast", "exact"], ...]] = ("fast", "exact")
+PAIRS: Final[tuple[Literal["refused", "optional", "required"], ...]] = ("refused", "optional", "required")
 ENCODINGS: Final[tuple[Literal["index", "onehot", "string"], ...]] = ("index", "onehot", "string")
 ACTIVATIONS: Final[tuple[Literal["softmax", "sigmoid", "none"], ...]] = ("softmax", "sigmoid", "none")
 
@@ -40,18 +43,18 @@ _NUMBER_OR_NAN: Final = Range("a finite number or nan", nan=True)  # trees take 
 _COUNT: Final = Range("an integer of at least 1", lambda x: x >= 1)
 
 
-def read_input(model: Section) -> Input:
-    """`[model.input]`; arrays as they are when it is absent or its kind is wrong."""
+def read_input(model: Section) -> tuple[Input, Path | None]:
+    """`[model.input]` and its tokenizer; arrays as they are when it is absent or its kind is wrong."""
     section = model.child("input")
     kind = _kind(section, tuple(INPUT_KEYS))
     if kind is None:
-        return TensorInput()
+        return TensorInput(), None
     section.allow_only(INPUT_KEYS[kind], f' of kind "{kind}"')
+    if kind == "text":
+        return _text(section), section.path_to("tokenizer", "file")
     if kind == "image":
-        return _image(section)
-    if kind == "tabular":
-        return TabularInput(columns=_columns(section))
-    return TextInput() if kind == "text" else TensorInput()
+        return _image(section), None
+    return (TabularInput(columns=_columns(section)) if kind == "tabular" else TensorInput()), None
 
 
 def read_output(model: Section) -> Output:
@@ -75,6 +78,26 @@ def _kind(section: Section, kinds: tuple[str, ...]) -> str | None:
     return section.choice("kind", None, kinds) if "kind" in section else "tensor"
 
 
+def _text(section: Section) -> TextInput:
+    defaults = TextInput()
+    text = TextInput(
+        max_length=section.integer("max_length", defaults.max_length, _COUNT),
+        truncation=section.flag("truncation", defaults.truncation),
+        pair=section.choice("pair", defaults.pair, PAIRS),
+        pad_token=section.text("pad_token", defaults.pad_token),
+        ids=section.text("ids", defaults.ids),
+        mask=section.text("mask", defaults.mask),
+        types=section.text("types", defaults.types),
+    )
+    if "tokenizer" not in section and not section.report.is_meant((*section.path, "tokenizer")):
+        for key in (key for key in TextInput.__struct_fields__ if key in section):
+            section.refuse(key, "expected 'tokenizer' beside it; without one a text is not cut into tokens")
+    for key in ("mask", "types"):
+        if getattr(text, key) in (text.ids, text.mask if key == "types" else None):
+            section.refuse(key, f"expected another input than {quoted(getattr(text, key))}")
+    return text
+
+
 def _image(section: Section) -> ImageInput:
     height, width = _size(section)
     defaults = ImageInput(size=(height, width))
@@ -88,6 +111,7 @@ def _image(section: Section) -> ImageInput:
         std=section.numbers("std", defaults.std, POSITIVE),
         layout=section.choice("layout", defaults.layout, LAYOUTS),
         channels=channels,
+        decode=section.choice("decode", defaults.decode, DECODINGS),
     )
     for key, values in (("mean", image.mean), ("std", image.std)):
         if len(values) not in (1, planes):

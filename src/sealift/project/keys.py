@@ -28,7 +28,7 @@ SECTION_KEYS: Final[Mapping[str, tuple[str, ...]]] = {
     "project": ("name", "version"),
     "target": tuple(field.name for field in fields(TargetWish)),
     "python": tuple(field.name for field in fields(PythonSources)),
-    "model": ("path", "license", "device", "input", "output"),
+    "model": ("path", "license", "engine", "device", "inputs", "outputs", "input", "output"),
     "handler": ("module",),
     "optimize": tuple(field.name for field in fields(Optimize)),
     "slo": tuple(field.name for field in fields(Slo)),
@@ -40,10 +40,12 @@ SECTION_KEYS: Final[Mapping[str, tuple[str, ...]]] = {
 
 INPUT_KEYS: Final[Mapping[str, tuple[str, ...]]] = {
     "tensor": ("kind", *TensorInput.__struct_fields__),
-    "text": ("kind", *TextInput.__struct_fields__),
+    "text": ("kind", "tokenizer", *TextInput.__struct_fields__),
     "image": ("kind", *ImageInput.__struct_fields__),
     "tabular": ("kind", *TabularInput.__struct_fields__),
 }
+TENSOR_KEYS: Final = ("name", "datatype", "shape")
+"""Of `[[model.inputs]]` and `[[model.outputs]]`."""
 COLUMN_KEYS: Final[Mapping[str, tuple[str, ...]]] = {
     "numeric": ("kind", *NumericColumn.__struct_fields__),
     "categorical": ("kind", *CategoricalColumn.__struct_fields__),

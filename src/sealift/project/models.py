@@ -6,14 +6,18 @@ import re
 from pathlib import Path
 from typing import Final
 
+from sealift.model.engines import SCRIPT_SUFFIXES
 from sealift.model.words import named, quoted
 from sealift.project.declarations import read_input, read_output
 from sealift.project.keys import SECTION_KEYS
 from sealift.project.project import ModelEntry
 from sealift.project.section import Form, Section
 from sealift.project.sections import NAME
+from sealift.project.tensors import implied_inputs, read_engine, read_tensors
 
-DEVICE: Final = Form(re.compile(r"cpu|cuda(:[0-9]{1,2})?"), '"cpu", "cuda" or "cuda:1"')
+DEVICE: Final = Form(
+    re.compile(r"cpu|(cuda|tensorrt)(:[0-9]{1,2})?"), '"cpu", "cuda", "cuda:1" or "tensorrt"'
+)
 
 
 def read_models(document: Section, project_name: str) -> tuple[ModelEntry, ...]:
@@ -64,14 +68,20 @@ def _is_model(models: Section, name: str) -> bool:
 
 def _entry(section: Section, name: str, handler: Path | None) -> ModelEntry:
     path = section.path_to("path", "file") if section.require("path") else None
+    (declared, tokenizer), tensors = read_input(section), read_tensors(section, path)
+    implied = implied_inputs(declared) if path and path.suffix in SCRIPT_SUFFIXES else ()
     return ModelEntry(
         name=name,
         path=path or section.folder.root,
         license=section.text("license", None),
         device=section.texts("device", ("cpu",), DEVICE),
-        input=read_input(section),
+        input=declared,
         output=read_output(section),
         handler=handler,
+        tokenizer=tokenizer,
+        engine=read_engine(section, path),
+        inputs=tensors.inputs or implied,
+        outputs=tensors.outputs,
     )
 
 

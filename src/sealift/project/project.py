@@ -7,6 +7,7 @@ from pathlib import Path
 
 from sealift.model.declaration import Input, Output, TensorInput, TensorOutput
 from sealift.model.schema import Schema
+from sealift.model.signature import TensorSpec
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,7 +41,11 @@ class PythonSources:
 
 @dataclass(frozen=True, slots=True)
 class ModelEntry:
-    """`[model]` (name = the project's) or `[models.NAME]`."""
+    """`[model]` (name = the project's) or `[models.NAME]`.
+
+    `engine` is empty where the file's suffix says it. `inputs` and `outputs` are what a TorchScript file does
+    not tell; empty: from `input`, and from a run.
+    """
 
     name: str
     path: Path
@@ -49,6 +54,10 @@ class ModelEntry:
     input: Input = field(default_factory=TensorInput)
     output: Output = field(default_factory=TensorOutput)
     handler: Path | None = None
+    tokenizer: Path | None = None
+    engine: str = ""
+    inputs: tuple[TensorSpec, ...] = ()
+    outputs: tuple[TensorSpec, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

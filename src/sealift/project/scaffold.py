@@ -45,10 +45,10 @@ def init_project(
     _refuse_arguments(directory, model, template, name)
     signature, path, copies = None, "model.onnx", dict[str, Source]()
     if model is not None:
-        # onnx takes a while to import and stays on the engineer's machine
-        from sealift.model.onnx_graph import read_signature
+        # What reads a model takes a while to import and stays on the engineer's machine
+        from sealift.model.graph_formats import ModelFile, signature_of_file
 
-        signature = read_signature(model)
+        signature = signature_of_file(ModelFile(model))
         path, copies = _path_and_copies(directory, model)
     chosen: Template = template_for(signature) if signature else "tensor"
     chosen = next((known for known in TEMPLATES if known == template), chosen)
@@ -80,7 +80,7 @@ def _refuse(directory: Path, problems: list[str]) -> None:
 
 def _path_and_copies(directory: Path, model: Path) -> tuple[str, dict[str, Source]]:
     """What `[model] path` says, and the files to copy by the name they get in the project folder."""
-    from sealift.model.onnx_graph import data_files
+    from sealift.model.graph_formats import files_of
 
     inside, real = directory.resolve(), model.resolve()
     if real.is_relative_to(inside):
@@ -88,7 +88,7 @@ def _path_and_copies(directory: Path, model: Path) -> tuple[str, dict[str, Sourc
         _refuse_unwritable(directory, [path])
         return path, {}
     copies: dict[str, Source] = {model.name: model}
-    copies.update({file.relative_to(model.parent).as_posix(): file for file in data_files(model)})
+    copies.update({file.relative_to(model.parent).as_posix(): file for file in files_of(model)})
     _refuse_unwritable(directory, copies)
     there = [f"{directory / name} is already there" for name in copies if os.path.lexists(directory / name)]
     if FILE_NAME in copies:

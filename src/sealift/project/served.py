@@ -7,7 +7,7 @@ from pathlib import Path
 
 from sealift.errors import ModelError, ProjectError, SealiftError
 from sealift.model.agreement import check_declaration
-from sealift.model.onnx_graph import adapt, model_size
+from sealift.model.graph_formats import ModelFile, adapt_file, size_of
 from sealift.model.service import ServedModel
 from sealift.project.project import ModelEntry, Project
 
@@ -46,14 +46,14 @@ def prepare_models(project: Project, destination: Path) -> Prepared:
 
 
 def _prepare(entry: ModelEntry, project: Project, folder: Path) -> tuple[ServedModel, tuple[str, ...]]:
-    size = model_size(entry.path)
+    size = size_of(entry.path)
     limit = project.limits.max_model_mb * 1e6
     if size > limit:
         raise ModelError(
             f"{entry.path.name} is {size / 1e6:.1f} MB with its data files, [limits] max_model_mb permits "
             f"{project.limits.max_model_mb:g}"
         )
-    adapted = adapt(entry.path, folder)
+    adapted = adapt_file(ModelFile(entry.path, entry.engine, entry.inputs, entry.outputs), folder)
     model = ServedModel(
         name=entry.name,
         path=adapted.path,
@@ -61,6 +61,8 @@ def _prepare(entry: ModelEntry, project: Project, folder: Path) -> tuple[ServedM
         input=entry.input,
         output=entry.output,
         handler=entry.handler,
+        tokenizer=entry.tokenizer,
         device=entry.device,
+        engine=entry.engine,
     )
     return model, adapted.notes

@@ -7,7 +7,7 @@ from dataclasses import replace
 from typing import Any
 
 from sealift.model.declaration import ScoresOutput
-from sealift.model.schema import THRESHOLD, Schema, nearest_setting
+from sealift.model.schema import BATCHING, THRESHOLD, Schema, nearest_setting
 from sealift.model.setting import Kind, Setting, figure, in_words
 from sealift.model.words import named, quoted, shown
 from sealift.project.keys import NARROWING_KEYS, advice_on
@@ -38,7 +38,7 @@ def _offered(models: Sequence[ModelEntry], slo: Slo, limits: Limits) -> list[Set
         setting if declared.get(setting.name) is None else setting.with_default(declared[setting.name])
         for setting in Schema().settings.values()
     ]
-    return offered + _thresholds(models)
+    return offered + _thresholds(models) + _batching(models)
 
 
 def _thresholds(models: Sequence[ModelEntry]) -> list[Setting]:
@@ -50,6 +50,13 @@ def _thresholds(models: Sequence[ModelEntry]) -> list[Setting]:
         about = f"{setting.about}, {output.positive}"
         found.append(replace(setting, about=about).with_default(output.threshold))
     return found
+
+
+def _batching(models: Sequence[ModelEntry]) -> list[Setting]:
+    """`batch_max` and `batch_wait_ms`, with the model's name before them where there are several."""
+    if len(models) == 1:
+        return list(BATCHING)
+    return [replace(each, name=f"models.{model.name}.{each.name}") for model in models for each in BATCHING]
 
 
 def _narrowings(section: Section, offered: dict[str, Setting]) -> list[tuple[Section, str]]:
@@ -75,7 +82,11 @@ def _narrowings(section: Section, offered: dict[str, Setting]) -> list[tuple[Sec
 def _example(setting: Setting | None) -> str:
     if setting is None:
         return "{ NAME = { maximum = 8 } }"
-    by_kind = {Kind.DEVICES: '{ choices = ["cpu"] }', Kind.ADDRESS: '{ default = "127.0.0.1" }'}
+    by_kind = {
+        Kind.DEVICES: '{ choices = ["cpu"] }',
+        Kind.ADDRESS: '{ default = "127.0.0.1" }',
+        Kind.PATH: '{ default = "/etc/sealift/box.pem" }',
+    }
     return by_kind.get(setting.kind, "{ minimum = 1, maximum = 8 }")
 
 
@@ -91,7 +102,7 @@ def _refuse_stranger(section: Section, key: str, name: str, offered: dict[str, S
 def _narrowed(section: Section, setting: Setting) -> Setting:
     if setting.kind is Kind.DEVICES:
         return _narrowed_devices(section, setting)
-    if setting.kind is Kind.ADDRESS:
+    if setting.kind in (Kind.ADDRESS, Kind.PATH):
         return _narrowed_address(section, setting)
     return _narrowed_number(section, setting)
 
@@ -99,7 +110,7 @@ def _narrowed(section: Section, setting: Setting) -> Setting:
 def _narrowed_address(section: Section, setting: Setting) -> Setting:
     _allow_only(section, NARROWING_KEYS["address"])
     default = section.table.get("default", setting.default)
-    problem = setting.problem_with(default)
+    problem = setting.problem_with(default) if "default" in section else None
     if problem:
         section.refuse("default", problem)
         return setting

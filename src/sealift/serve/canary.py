@@ -15,8 +15,9 @@ from numpy.typing import NDArray
 from sealift.engine.protocol import Arrays, Session
 from sealift.errors import SealiftError, Unavailable
 from sealift.meter.beat import Beat
+from sealift.serve.crew import Crew
 from sealift.serve.predictor import Predictor
-from sealift.serve.threads import Ticket, WorkThreads
+from sealift.serve.ticket import Ticket
 
 log = logging.getLogger(__name__)
 
@@ -38,7 +39,7 @@ class Canary(Protocol):
 
 
 class Canaries:
-    """Runs a canary now and then, on the same threads and through the same gate as a request.
+    """Runs a canary now and then, on the same threads as a request, beside what else runs.
 
     One at a time. One that has not ended in `patience_s`, or thrice the time of the last one, has failed, and
     goes on failing until it ends: so a stuck engine shows although nobody asks. Belongs to the loop's thread.
@@ -48,12 +49,12 @@ class Canaries:
         self,
         canary: Canary | None,
         predictors: Mapping[str, Predictor],
-        threads: WorkThreads,
+        crew: Crew,
         patience_s: float = PATIENCE_S,
     ) -> None:
         self._canary = canary
-        self._sessions = {name: GatedSession(predictor) for name, predictor in predictors.items()}
-        self._threads = threads
+        self._sessions = {name: OwnSession(predictor) for name, predictor in predictors.items()}
+        self._crew = crew
         self._patience_s = patience_s
         self._period_s = 0.0
         self._changed = asyncio.Event()
@@ -86,7 +87,7 @@ class Canaries:
     async def _once(self, canary: Canary) -> None:
         if self._running is None:
             try:
-                self._running = self._threads.submit(lambda: self._try(canary), Ticket())
+                self._running = self._begin(canary)
             except Unavailable:
                 return  # requests fill the queue: they tell how the engine is
         patience_s = max(self._patience_s, 3 * self._last_s)
@@ -96,6 +97,11 @@ class Canaries:
             self._running = None
         else:
             self._note(f"not ended after {patience_s:.0f} s")
+
+    def _begin(self, canary: Canary) -> asyncio.Future[str]:
+        ended: asyncio.Future[str] = asyncio.get_running_loop().create_future()
+        self._crew.begin(lambda: self._crew.tell(ended.set_result, self._try(canary)), Ticket())
+        return ended
 
     def _try(self, canary: Canary) -> str:
         began = time.perf_counter()
@@ -117,8 +123,8 @@ class Canaries:
             log.error("canary: %s", problem)
 
 
-class GatedSession:
-    """A predictor's session as others see it: every run waits for its turn, as a request does."""
+class OwnSession:
+    """A predictor's session as a canary sees it."""
 
     def __init__(self, predictor: Predictor) -> None:
         self._predictor = predictor

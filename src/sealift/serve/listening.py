@@ -3,13 +3,19 @@
 from __future__ import annotations
 
 import socket
+from typing import Final
 
 from sealift.errors import NotServing
 
+GRPC_FD: Final = "SEALIFT_GRPC_FD"
+"""The variable that names a worker's second descriptor: a release older than this face ignores it and still starts."""
 
-def bind(host: str, port: int) -> socket.socket:
+
+def bind(host: str, port: int, flag: str = "--port") -> socket.socket:
     """Bind and listen once; every worker inherits this descriptor (never SO_REUSEPORT, DESIGN 3).
 
+    Args:
+        flag: what chooses another port, for the advice.
     Raises: NotServing: the address is taken or not this machine's.
     """
     family = socket.AF_INET6 if ":" in host else socket.AF_INET
@@ -21,7 +27,7 @@ def bind(host: str, port: int) -> socket.socket:
     except OSError as error:
         listener.close()
         raise NotServing(
-            f"{host}:{port}: {error.strerror}", next_step="choose another with --port, or stop who holds it"
+            f"{host}:{port}: {error.strerror}", next_step=f"choose another with {flag}, or stop who holds it"
         ) from error
     listener.setblocking(False)
     return listener

@@ -1,12 +1,14 @@
-"""How much memory a second worker may still take on this box; standard library only."""
+"""How much memory this process holds, and a second worker may still take on this box; standard library only."""
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Final
 
 _UNLIMITED: Final = "max"
+_PAGE_BYTES: Final = os.sysconf("SC_PAGE_SIZE")
 
 
 def available_bytes(proc: Path = Path("/proc"), groups: Path = Path("/sys/fs/cgroup")) -> int | None:
@@ -52,3 +54,12 @@ def _text(path: Path) -> str:
         return path.read_text()
     except OSError:
         return ""
+
+
+def resident_bytes() -> float:
+    """Resident memory of this process; 0 where /proc is not mounted."""
+    try:
+        pages = int(Path("/proc/self/statm").read_text().split()[1])
+    except (OSError, ValueError, IndexError):
+        return 0
+    return pages * _PAGE_BYTES

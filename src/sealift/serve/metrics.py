@@ -2,25 +2,63 @@
 
 from __future__ import annotations
 
-import os
 import time
-from collections.abc import Callable, Iterator
-from pathlib import Path
-from typing import Final
+from collections.abc import Callable, Iterator, Mapping
+from typing import TYPE_CHECKING, Final
 
+from sealift.engine.concurrency import Layout
 from sealift.meter.beat import LATENCY_BOUNDS_S, Beat
-from sealift.meter.meter import Counter, Histogram, Meter
+from sealift.meter.meter import FOLD_AT, LATENCY_BUCKETS_S, Counter, Histogram, Meter
 from sealift.model.service import Service
+from sealift.serve.memory import resident_bytes
+from sealift.serve.ticket import Ticket
+
+if TYPE_CHECKING:
+    from sealift.serve.lane import Ended
 
 _CLIENT_GONE: Final = 499
-_PAGE_BYTES: Final = os.sysconf("SC_PAGE_SIZE")
+
+
+class Stages:
+    """Where the seconds of one model's requests go, and what its runs were."""
+
+    __slots__ = ("batch_rows", "decode", "dropped", "encode", "inference", "queue", "runs")
+
+    def __init__(
+        self,
+        seconds: Callable[[str], Histogram],
+        batch_rows: Histogram,
+        runs: Mapping[Layout, Counter],
+        dropped: Callable[[str], Counter],
+    ) -> None:
+        self.decode = seconds("decode")
+        self.queue = seconds("queue")
+        self.inference = seconds("inference")
+        self.encode = seconds("encode")
+        self.batch_rows = batch_rows
+        self.runs = runs
+        self.dropped = dropped
+
+    def ran(self, ended: Ended) -> None:
+        """As `lane.Tally.ran`."""
+        self.runs[ended.layout].value += 1
+        self.batch_rows.observe(sum([job.rows for job in ended.jobs]))
+
+    def drop(self, reason: str) -> None:
+        """A request was refused, or its work not done, for a reason other than what it asked."""
+        self.dropped(reason).add()
 
 
 class ServeMetrics:
-    """The worker's metrics; `account` gives a route the children it updates."""
+    """The worker's metrics; `account` gives a route the children it updates.
 
-    def __init__(self, meter: Meter, service: Service) -> None:
+    Args:
+        slo_s: 99 of 100 answers within; the latencies have a bucket that ends there. None: nothing is promised.
+    """
+
+    def __init__(self, meter: Meter, service: Service, slo_s: float | None = None) -> None:
         self.meter = meter
+        bounds = tuple(sorted({*LATENCY_BUCKETS_S, *(() if slo_s is None else (slo_s,))}))
         release = meter.gauge(
             "sealift_release_info", "The release that serves; always 1.", ("name", "version", "identity")
         )
@@ -31,23 +69,58 @@ class ServeMetrics:
             ("path", "model", "status"),
         )
         self._latency = meter.histogram(
-            "sealift_request_seconds", "From the last byte of a request to its answer.", ("path", "model")
+            "sealift_request_seconds",
+            "From the last byte of a request to its answer.",
+            ("path", "model"),
+            bounds,
         )
-        self._inference = meter.histogram(
-            "sealift_inference_seconds", "Time in the engine, per request that reached it.", ("model",)
+        self._seconds = meter.histogram(
+            "sealift_stage_seconds",
+            "Time of a request in one stage: decode, queue, inference, encode.",
+            ("model", "stage"),
+            bounds,
+        )
+        self._batch_rows = meter.histogram(
+            "sealift_batch_rows", "Rows of one run.", ("model",), (1, 2, 4, 8, 16, 32, 64, 128)
+        )
+        self._runs = meter.counter(
+            "sealift_runs_total", "Runs on all cores (wide) or on one (narrow).", ("model", "layout")
+        )
+        self._refused = meter.counter(
+            "sealift_refused_total",
+            "Requests not worked on: overload, queue_full, deadline or abandoned.",
+            ("model", "reason"),
         )
         self._received = meter.counter("sealift_request_bytes_total", "Bytes of request bodies.").labels()
         self._sent = meter.counter("sealift_response_bytes_total", "Bytes of answers' bodies.").labels()
         self.in_flight = meter.gauge("sealift_requests_in_flight", "Requests being worked on.").labels()
         self.queue_depth = meter.gauge("sealift_queue_depth", "Requests waiting for a thread.").labels()
         self.connections = meter.gauge("sealift_connections", "Open connections.").labels()
+        self.degraded = meter.gauge(
+            "sealift_degraded",
+            "1 where a model does not run on its first device.",
+            ("model", "device", "wanted"),
+        )
         meter.gauge("process_start_time_seconds", "Start of the process since the epoch.").labels().set(
             time.time()
         )
         self._tally = Histogram(LATENCY_BOUNDS_S[:-1])
         self._inferring: list[Account] = []
+        self._stages: dict[str, Stages] = {}
         resident = meter.gauge("process_resident_memory_bytes", "Resident memory.").labels()
         resident.follow(resident_bytes)
+
+    def stages(self, model: str) -> Stages:
+        """The stages of one model."""
+        found = self._stages.get(model)
+        if found is None:
+            found = self._stages[model] = Stages(
+                lambda stage: self._seconds.labels(model, stage),
+                self._batch_rows.labels(model),
+                {layout: self._runs.labels(model, layout.name.lower()) for layout in Layout},
+                lambda reason: self._refused.labels(model, reason),
+            )
+        return found
 
     def account(self, path: str, model: str, *, infers: bool = False) -> Account:
         """The account of one route; `path` is its pattern, never what a client sent.
@@ -56,8 +129,7 @@ class ServeMetrics:
         """
         account = Account(
             lambda status: self._requests.labels(path, model, status),
-            (self._latency.labels(path, model), self._tally) if infers else None,
-            self._inference.labels(model) if infers else None,
+            (self._latency.labels(path, model), self._tally, self.stages(model)) if infers else None,
             (self._received, self._sent),
         )
         if infers:
@@ -82,54 +154,64 @@ class ServeMetrics:
             in_flight=int(self.in_flight.value),
         )
 
-    def inferences(self, model: str) -> Histogram:
-        """The engine times of one model."""
-        return self._inference.labels(model)
-
 
 class Account:
     """Counts the requests of one route; cheap enough for every request."""
 
-    __slots__ = ("_by_status", "_inference", "_latencies", "_received", "_sent", "_start")
+    __slots__ = ("_by_status", "_exposed", "_received", "_sent", "_stages", "_start", "_tally")
 
     def __init__(
         self,
         start: Callable[[str], Counter],
-        latencies: tuple[Histogram, Histogram] | None,
-        inference: Histogram | None,
+        latencies: tuple[Histogram, Histogram, Stages] | None,
         volume: tuple[Counter, Counter],
     ) -> None:
         self._start = start
         self._by_status: dict[int, Counter] = {}
-        self._latencies = latencies
-        self._inference = inference
+        self._exposed: Histogram | None = None
+        self._tally: Histogram | None = None
+        self._stages: Stages | None = None
+        if latencies is not None:
+            self._exposed, self._tally, self._stages = latencies
         self._received, self._sent = volume
 
-    def count(self, status: int, seconds: float, inference_s: float, received: int, sent: int) -> None:
-        """One request: seconds from arrival to answer, seconds in the engine (0: never got there), bytes."""
+    def count(self, status: int, seconds: float, ticket: Ticket, received: int, sent: int) -> None:
+        """One request: seconds from arrival to answer, what its stages took, bytes of both bodies.
+
+        What no stage accounts for was spent on the answer: rendering it, and handing it over to the loop.
+        """
         counter = self._by_status.get(status)
         if counter is None:
             counter = self._by_status[status] = self._start(str(status))
         counter.value += 1
-        if self._latencies is not None:
-            exposed, tally = self._latencies
-            exposed.observe(seconds)
-            if status < 400 or inference_s:
-                tally.observe(seconds)
-        if inference_s and self._inference is not None:
-            self._inference.observe(inference_s)
         self._received.value += received
         self._sent.value += sent
+        if self._exposed is None or self._tally is None or self._stages is None:
+            return
+        pending = self._exposed.pending
+        pending.append(seconds)
+        inference_s = ticket.inference_s
+        if inference_s:
+            self._tally.pending.append(seconds)
+            stages, decode_s, queue_s = self._stages, ticket.decode_s, ticket.queue_s
+            stages.decode.pending.append(decode_s)
+            stages.queue.pending.append(queue_s)
+            stages.inference.pending.append(inference_s)
+            rest_s = seconds - decode_s - queue_s - inference_s
+            stages.encode.pending.append(rest_s if rest_s > 0 else 0.0)
+        elif status < 400:
+            self._tally.pending.append(seconds)
+        if len(pending) >= FOLD_AT:
+            self._fold()
+
+    def _fold(self) -> None:
+        if self._exposed is not None and self._tally is not None and self._stages is not None:
+            stages = self._stages
+            for each in (
+                self._exposed, self._tally, stages.decode, stages.queue, stages.inference, stages.encode,
+            ):  # fmt: skip
+                each.fold()
 
     def by_status(self) -> Iterator[tuple[int, int]]:
         """How many requests ended with each status."""
         return ((status, int(counter.value)) for status, counter in self._by_status.items())
-
-
-def resident_bytes() -> float:
-    """Resident memory of this process; 0 where /proc is not mounted."""
-    try:
-        pages = int(Path("/proc/self/statm").read_text().split()[1])
-    except (OSError, ValueError, IndexError):
-        return 0
-    return pages * _PAGE_BYTES

@@ -16,6 +16,7 @@ from sealift.errors import NotServing
 log = logging.getLogger("sealift.supervisor")
 
 _FIRST_FD: Final = 3  # SD_LISTEN_FDS_START
+_MOST_FDS: Final = 2
 _LONGEST_WAIT_S: Final = 1.0
 
 
@@ -46,22 +47,22 @@ def watchdog_s(environ: Mapping[str, str] = os.environ) -> float | None:
     return int(period) / 1e6
 
 
-def inherited_listener(environ: Mapping[str, str] = os.environ) -> socket.socket | None:
-    """The listening stream socket that systemd holds for this process, non-blocking; None without one.
+def inherited_listeners(environ: Mapping[str, str] = os.environ) -> tuple[socket.socket, ...]:
+    """The listening stream sockets that systemd holds for this process, non-blocking: HTTP's, then gRPC's if any.
 
-    It stays open in systemd when this process ends: connections queue there until the next one accepts.
+    They stay open in systemd when this process ends: connections queue there until the next one accepts.
 
-    Raises: NotServing: several sockets, or one that does not listen for streams, were handed over.
+    Raises: NotServing: more sockets, or one that does not listen for streams, were handed over.
     """
     count = environ.get("LISTEN_FDS", "")
     if environ.get("LISTEN_PID") != str(os.getpid()) or not _is_count(count):
-        return None
-    if int(count) != 1:
+        return ()
+    if int(count) > _MOST_FDS:
         raise NotServing(
-            f"systemd handed over {count} sockets, expected one",
-            next_step="leave one ListenStream= in the socket unit",
+            f"systemd handed over {count} sockets, expected one, or two with a gRPC port",
+            next_step="leave one ListenStream= for each port in the socket unit",
         )
-    return _listener(_FIRST_FD)
+    return tuple(_listener(_FIRST_FD + number) for number in range(int(count)))
 
 
 def _listener(fd: int) -> socket.socket:

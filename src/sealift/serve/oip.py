@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Annotated, Any, Final
+from typing import Annotated, Any, Final, Protocol
 
 import msgspec
 import numpy as np
@@ -22,7 +22,7 @@ from sealift.model.rows import chosen_output
 from sealift.model.service import ServedModel
 from sealift.model.signature import TensorSpec
 from sealift.serve.http.message import BINARY, Buffer, Reply, encode_json
-from sealift.serve.tensors import from_binary, from_json, from_list, to_binary, to_json
+from sealift.serve.tensors import BF16, from_binary, from_json, from_list, to_binary, to_json
 
 HEADER_LENGTH: Final = b"inference-header-content-length"
 
@@ -67,6 +67,28 @@ class _FloatInfer(msgspec.Struct):
 
 
 _Inputs = Sequence[_Input | _FloatInput]
+
+
+class Described(Protocol):
+    """What a request says about one of its inputs."""
+
+    @property
+    def name(self) -> str: ...  # noqa: D102
+    @property
+    def datatype(self) -> str: ...  # noqa: D102
+    @property
+    def shape(self) -> tuple[int, ...]: ...  # noqa: D102
+
+
+class Requested(Protocol):
+    """What a request says about one of the outputs it wants."""
+
+    @property
+    def name(self) -> str: ...  # noqa: D102
+    @property
+    def parameters(self) -> Mapping[str, Any]: ...  # noqa: D102
+
+
 _decode: Final = msgspec.json.Decoder(_Infer).decode
 _decode_floats: Final = msgspec.json.Decoder(_FloatInfer).decode
 
@@ -110,18 +132,28 @@ class OipModel:
         """
         json_size = self._json_size(body, header_length)
         request = self._read(memoryview(body)[:json_size] if header_length is not None else body)
-        shapes = tuple([(given.name, given.datatype, given.shape) for given in request.inputs])
-        if shapes not in self._known_to_fit:
-            self._check_inputs(request.inputs)
-            if len(self._known_to_fit) >= _MAX_KNOWN:
-                self._known_to_fit.clear()
-            self._known_to_fit.add(shapes)
+        self.check(request.inputs)
         tail = None if header_length is None else memoryview(body)[json_size:]
         arrays = _read_tensors(request.inputs, tail)
         parameters = request.parameters
         if parameters:
-            _refuse_foreign(parameters, "parameters")
-        return InferRequest(request.id, arrays, self._wanted(request), _timeout_s(parameters))
+            refuse_foreign(parameters, "parameters")
+        binary = bool(parameters.get("binary_data_output", False))
+        return InferRequest(
+            request.id, arrays, self.wanted(request.outputs, binary=binary), timeout_s(parameters)
+        )
+
+    def check(self, inputs: Sequence[Described]) -> None:
+        """Hold what inputs are said to be against the signature.
+
+        Raises: InvalidInput: names all that does not fit.
+        """
+        shapes = tuple([(given.name, given.datatype, given.shape) for given in inputs])
+        if shapes not in self._known_to_fit:
+            self._check_inputs(inputs)
+            if len(self._known_to_fit) >= _MAX_KNOWN:
+                self._known_to_fit.clear()
+            self._known_to_fit.add(shapes)
 
     def _read(self, text: bytes | memoryview) -> _Infer | _FloatInfer:
         if self._all_floats:
@@ -143,10 +175,7 @@ class OipModel:
         described: list[dict[str, Any]] = []
         tail: list[Buffer] = []
         for wanted in request.outputs:
-            array = np.asarray(outputs[wanted.name])
-            if wanted.classes:
-                array = classify(array, wanted.classes, self._labels(wanted.name))
-            datatype = _NAME_OF.get(array.dtype) or datatype_of(array.dtype)
+            array, datatype = self.said(wanted, outputs)
             entry: dict[str, Any] = {"name": wanted.name, "datatype": datatype, "shape": array.shape}
             if wanted.binary:
                 raw = to_binary(array)
@@ -165,6 +194,13 @@ class OipModel:
         length = (("Inference-Header-Content-Length", str(len(text))),)
         return Reply(200, (text, *tail), BINARY, length)
 
+    def said(self, wanted: WantedOutput, outputs: Mapping[str, NDArray[Any]]) -> tuple[NDArray[Any], str]:
+        """An output as it is sent, classified where that was asked for, and its datatype."""
+        array = np.asarray(outputs[wanted.name])
+        if wanted.classes:
+            array = classify(array, wanted.classes, self._labels(wanted.name))
+        return array, _NAME_OF.get(array.dtype) or datatype_of(array.dtype)
+
     def _json_size(self, body: bytes, header_length: bytes | None) -> int:
         if header_length is None:
             return len(body)
@@ -176,7 +212,7 @@ class OipModel:
             )
         return int(header_length)
 
-    def _check_inputs(self, inputs: _Inputs) -> None:
+    def _check_inputs(self, inputs: Sequence[Described]) -> None:
         problems: list[tuple[str, str]] = []
         sizes: dict[str, tuple[int, str]] = {}
         seen: set[str] = set()
@@ -194,12 +230,15 @@ class OipModel:
             text = "; ".join(f"{name}: {what}" for name, what in problems)
             raise InvalidInput(text, code="invalid_input", field=problems[0][0])
 
-    def _wanted(self, request: _Infer | _FloatInfer) -> tuple[WantedOutput, ...]:
-        binary = bool(request.parameters.get("binary_data_output", False))
-        if not request.outputs:
+    def wanted(self, requested: Sequence[Requested], *, binary: bool) -> tuple[WantedOutput, ...]:
+        """The outputs to be sent, all where none is named; `binary` where they do not say.
+
+        Raises: InvalidInput: there is no such output, or it cannot be had like that.
+        """
+        if not requested:
             return self._all_binary if binary else self._all_json
         wanted: dict[str, WantedOutput] = {}
-        for output in request.outputs:
+        for output in requested:
             name, parameters = output.name, output.parameters
             if name not in self._outputs or name in wanted:
                 text = (
@@ -208,7 +247,7 @@ class OipModel:
                     else f"no such output; there are {', '.join(self._outputs)}"
                 )
                 raise InvalidInput(f"{name}: {text}", code="invalid_output", field=name)
-            _refuse_foreign(parameters, name)
+            refuse_foreign(parameters, name)
             classes = parameters.get("classification", 0)
             if (
                 type(classes) is not int
@@ -242,12 +281,13 @@ def classify(array: NDArray[Any], classes: int, labels: tuple[str, ...]) -> NDAr
     return texts if array.ndim > 1 else texts.reshape(-1)
 
 
-def _mismatches(
-    given: _Input | _FloatInput, spec: TensorSpec, sizes: dict[str, tuple[int, str]]
-) -> list[str]:
-    """What is wrong with an input's datatype and shape; `sizes` holds the open axes seen so far."""
+def _mismatches(given: Described, spec: TensorSpec, sizes: dict[str, tuple[int, str]]) -> list[str]:
+    """What is wrong with an input's datatype and shape; `sizes` holds the open axes seen so far.
+
+    BF16 fits where FP32 is expected: every value of it is one of FP32, and that is what pack makes of such an edge.
+    """
     found: list[str] = []
-    if given.datatype != spec.datatype:
+    if given.datatype != spec.datatype and (given.datatype, spec.datatype) != (BF16, "FP32"):
         known = "" if given.datatype in NUMPY_OF else ", which is no datatype here"
         found.append(f"expected datatype {spec.datatype}, got {given.datatype}{known}")
     if spec.shape is None:
@@ -277,7 +317,7 @@ def _read_tensors(inputs: _Inputs, tail: memoryview | None) -> Arrays:
         field = given.name
         size = None
         if given.parameters:
-            _refuse_foreign(given.parameters, field)
+            refuse_foreign(given.parameters, field)
             size = given.parameters.get("binary_data_size")
         if size is None:
             arrays[field] = _json_tensor(given, f"inputs[{number}].data")
@@ -300,6 +340,9 @@ def _read_tensors(inputs: _Inputs, tail: memoryview | None) -> Arrays:
 
 def _json_tensor(given: _Input | _FloatInput, where: str) -> NDArray[Any]:
     data = given.data
+    if given.datatype == BF16:
+        text = "BF16 has no JSON form; send it as binary data"
+        raise InvalidInput(f"{given.name}: {text}", code="invalid_tensor", field=given.name)
     if data is msgspec.UNSET:
         raise InvalidInput(f"{given.name}: data is missing", code="invalid_tensor", field=given.name)
     if isinstance(data, list):
@@ -307,7 +350,8 @@ def _json_tensor(given: _Input | _FloatInput, where: str) -> NDArray[Any]:
     return from_json(memoryview(data), given.datatype, given.shape, where)
 
 
-def _refuse_foreign(parameters: Mapping[str, Any], field: str) -> None:
+def refuse_foreign(parameters: Mapping[str, Any], field: str) -> None:
+    """Refuse what a request may ask for and no release does. Raises: InvalidInput."""
     if any(name.startswith("shared_memory_") for name in parameters):
         text = "shared memory is not offered: a release reads nothing but the request; send the data in it"
         raise InvalidInput(f"{field}: {text}", code="unsupported", field=field)
@@ -316,7 +360,8 @@ def _refuse_foreign(parameters: Mapping[str, Any], field: str) -> None:
         raise InvalidInput(f"{field}: {text}", code="unsupported", field="sequence_id")
 
 
-def _timeout_s(parameters: Mapping[str, Any]) -> float | None:
+def timeout_s(parameters: Mapping[str, Any]) -> float | None:
+    """The `timeout` of a request in seconds; None: no deadline. Raises: InvalidInput: it is no number of them."""
     if not parameters:
         return None
     timeout = parameters.get("timeout")

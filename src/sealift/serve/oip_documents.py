@@ -5,9 +5,9 @@ from __future__ import annotations
 from typing import Any, Final
 
 from sealift import __version__
-from sealift.meter.meter import Histogram
 from sealift.model.service import ServedModel, Service
 from sealift.model.signature import TensorSpec
+from sealift.serve.metrics import Stages
 
 EXTENSIONS: Final = [
     "binary_tensor_data",
@@ -55,15 +55,27 @@ def repository_index(service: Service) -> list[dict[str, str]]:
     ]
 
 
-def statistics(model: ServedModel, version: str, engine_times: Histogram) -> dict[str, Any]:
-    """One entry of `GET /v2/models/stats`: counts and nanoseconds since the worker started."""
-    spent = {"count": engine_times.count, "ns": int(engine_times.sum * 1e9)}
+def statistics(model: ServedModel, version: str, stages: Stages) -> dict[str, Any]:
+    """One entry of `GET /v2/models/stats`: counts and nanoseconds since the worker started.
+
+    `execution_count` are the runs; with batching they are fewer than the inferences.
+    """
+    spent = {
+        name: {"count": times.count, "ns": int(times.sum * 1e9)}
+        for name, times in (
+            ("queue", stages.queue),
+            ("compute_input", stages.decode),
+            ("compute_infer", stages.inference),
+            ("compute_output", stages.encode),
+        )
+    }
+    total_ns = sum(entry["ns"] for entry in spent.values())
     return {
         "name": model.name,
         "version": version,
-        "inference_count": engine_times.count,
-        "execution_count": engine_times.count,
-        "inference_stats": {"success": spent, "compute_infer": spent},
+        "inference_count": stages.inference.count,
+        "execution_count": stages.batch_rows.count,
+        "inference_stats": {"success": {"count": stages.inference.count, "ns": total_ns}, **spent},
         "batch_stats": [],
     }
 

@@ -170,7 +170,13 @@ def _input(model: ServedModel) -> dict[str, Any]:
         image = {"type": "string", "contentEncoding": "base64", "description": "A photo, base64."}
         return {"type": "object", "required": ["image"], "properties": {"image": image}}
     if isinstance(declared, TextInput):
-        return {"type": "object", "required": ["text"], "properties": {"text": {"type": "string"}}}
+        taken = ("text",) if declared.pair == "refused" else ("text", "pair")
+        required = taken if declared.pair == "required" else ("text",)
+        return {
+            "type": "object",
+            "required": list(required),
+            "properties": {key: {"type": "string"} for key in taken},
+        }
     if isinstance(declared, TabularInput):
         return _table(declared)
     tensors = {spec.name: _values(spec) for spec in model.signature.inputs}

@@ -2,21 +2,27 @@
 
 from __future__ import annotations
 
+import logging
 import math
+import time
+from collections.abc import Callable, Sequence
 from functools import lru_cache
 from typing import Any, Final
 from urllib.parse import parse_qsl
 
 import msgspec
 
-from sealift.errors import InvalidInput, RequestError, UnsupportedMedia
-from sealift.model.arrays import JsonValue
+from sealift.errors import InvalidInput, ModelFailed, RequestError, UnsupportedMedia
+from sealift.model.arrays import JsonValue, Prepared
 from sealift.model.declaration import NumericColumn, TabularInput, TextInput
+from sealift.model.row_form import row_reader
 from sealift.model.service import ServedModel
-from sealift.serve.http.message import Reply, encode_json
+from sealift.serve.codings import decoded
+from sealift.serve.http.message import Reply, Request, encode_json, error_reply
 from sealift.serve.http.multipart import Part, parse
-from sealift.serve.predictor import Predictor
-from sealift.serve.threads import Ticket
+from sealift.serve.lane import FOREIGN, Face, Job, Lane, Ran, internal
+
+log = logging.getLogger(__name__)
 
 Payload = bytes | JsonValue
 
@@ -25,26 +31,199 @@ MAX_ITEMS: Final = 10_000
 _decode: Final = msgspec.json.Decoder(strict=True).decode
 
 
-def answer(
-    predictor: Predictor, body: bytes, content_type: bytes | None, release: str, ticket: Ticket
-) -> Reply:
-    """Predict one item or a list of them; the whole request fails with the first item that does.
+class PredictFace:
+    """`POST /predict` of one model: requests to jobs, runs to answers.
 
-    Raises: RequestError: for an item of a list its `field` begins with `[index]`.
+    Args:
+        body_bytes: what a body may grow to when it is decompressed.
     """
-    payload = read_payload(predictor.model, body, content_type)
-    if not isinstance(payload, list):
-        return Reply(200, encode_json(_one(predictor, payload, release, ticket)))
-    if not 1 <= len(payload) <= MAX_ITEMS:
-        text = f"a list holds 1 to {MAX_ITEMS} items, got {len(payload)}"
-        raise InvalidInput(text, code="invalid_body")
-    answers = []
-    for index, item in enumerate(payload):
+
+    def __init__(self, lane: Lane, release: str, body_bytes: int) -> None:
+        self._lane = lane
+        self._model = lane.predictor.model
+        self._pipeline = lane.predictor.pipeline
+        self._release = release
+        self._body_bytes = body_bytes
+        self._row = Prepared(
+            {}, frozenset({self._model.signature.batch_axis or "?"})
+        )  # came without that axis
+        reader = row_reader(self._model)
+        self._read_row = None if reader is None else reader.read
+        self._form = None if reader is None else reader.form
+
+    def row_job(self, request: Request) -> Job | None:
+        """The short way, for a row of numbers; None: take `jobs`."""
+        if self._read_row is None:
+            return None
+        row = self._read_row(request.body)
+        if row is None:
+            return None
+        job = Job(row, request, self, None, self._form)
+        job.since = now = time.perf_counter()
+        request.decode_s = now - request.arrived
+        return job
+
+    def items(self, request: Request) -> tuple[Sequence[Payload], bool]:
+        """What the request asks to be predicted, and whether it came as a list.
+
+        Raises: RequestError: the body cannot be read.
+        """
+        coding = request.headers.get(b"content-encoding")
+        body = request.body if coding is None else decoded(request.body, coding, self._body_bytes)
+        payload = read_payload(self._model, body, request.headers.get(b"content-type"))
+        if not isinstance(payload, list):
+            return (payload,), False
+        if not 1 <= len(payload) <= MAX_ITEMS:
+            text = f"a list holds 1 to {MAX_ITEMS} items, got {len(payload)}"
+            raise InvalidInput(text, code="invalid_body")
+        return payload, True
+
+    def single(self, request: Request, payload: Payload) -> Job:
+        """The job of a request that is one item. Raises: RequestError: its input."""
+        prepared = self._pipeline.prepare(payload)
+        return self._job(request, prepared, _Item(self, prepared))
+
+    def listed(self, request: Request, payload: Payload, items: ListReply, index: int) -> Job | None:
+        """The job of one item of a list; None: its input was refused, which `items` was told."""
         try:
-            answers.append(_one(predictor, item, release, ticket))
+            prepared = self._pipeline.prepare(payload)
         except RequestError as error:
-            raise _of_item(index, error) from error
-    return Reply(200, encode_json(answers))
+            items.refused(index, error)
+            return None
+        return self._job(request, prepared, _ListItem(self, prepared, items, index))
+
+    def _job(self, request: Request, prepared: Prepared, face: Face) -> Job:
+        key, rows = self._lane.key_of(prepared.inputs)
+        return Job(prepared.inputs, request, face, None, key, rows)
+
+    def document(self, job: Job, ran: Ran, start: int, prepared: Prepared | None) -> dict[str, Any]:
+        """The answer's fields. Raises: RequestError: there is no answer for these outputs."""
+        if job.rows == 1 and ran.rows > 1 and (prepared is None or prepared.added_batch):
+            found = self._of_batch(ran, start)
+        else:
+            given = self._row if prepared is None else prepared
+            found = self._pipeline.answer(ran.part(start, job.rows), given)
+        found["release"] = self._release
+        return found
+
+    def _of_batch(self, ran: Ran, row: int) -> dict[str, Any]:
+        if ran.answers is None:
+            try:
+                ran.answers = self._pipeline.answers(ran.outputs, ran.rows)
+            except RequestError:
+                return self._pipeline.answer(
+                    ran.part(row, 1), self._row
+                )  # a neighbour's answer, or this one's
+        return ran.answers[row]
+
+    def render(self, job: Job, ran: Ran | RequestError, start: int) -> Reply:
+        """As `lane.Face.render`, for a row that came the short way."""
+        return self.reply(job, ran, start, None)
+
+    def reply(self, job: Job, ran: Ran | RequestError, start: int, prepared: Prepared | None) -> Reply:
+        """One item's answer, or its error."""
+        if isinstance(ran, RequestError):
+            return error_reply(self._in_full(job, ran) if prepared is None else ran)
+        try:
+            return Reply(200, encode_json(self.document(job, ran, start, prepared)))
+        except RequestError as error:
+            return error_reply(error)
+        except FOREIGN:
+            return internal(job.claim)
+
+    def _in_full(self, job: Job, error: RequestError) -> RequestError:
+        """The short way says only that a row is wrong: what the long way says of it."""
+        if isinstance(error, InvalidInput) and isinstance(job.claim, Request):
+            try:
+                self._pipeline.prepare(_json(job.claim.body))
+            except RequestError as found:
+                return found
+        return error
+
+    def deliver(self, job: Job, answer: Any) -> None:
+        """As `lane.Face.deliver`."""
+        deliver(job, answer)
+
+
+class _Item:
+    """The face of a request that is one item."""
+
+    __slots__ = ("_face", "_prepared")
+
+    def __init__(self, face: PredictFace, prepared: Prepared) -> None:
+        self._face = face
+        self._prepared = prepared
+
+    def render(self, job: Job, ran: Ran | RequestError, start: int) -> Reply:
+        return self._face.reply(job, ran, start, self._prepared)
+
+    def deliver(self, job: Job, answer: Any) -> None:
+        deliver(job, answer)
+
+
+class ListReply:
+    """The answer to a list of items: complete when each has its own; the first that fails decides.
+
+    Items may be refused on any thread, and are answered in the event loop's.
+    """
+
+    def __init__(self, request: Request, count: int, tell: Callable[[Callable[[], None]], None]) -> None:
+        self._request = request
+        self._answers: list[bytes | RequestError] = [b""] * count
+        self._left = count
+        self._tell = tell
+
+    def refused(self, index: int, error: RequestError) -> None:
+        """An item that never came to a run; from any thread."""
+        self._tell(lambda: self.answered(index, error))
+
+    def answered(self, index: int, answer: bytes | RequestError) -> None:
+        """An item has its answer; in the event loop's thread."""
+        self._answers[index] = answer
+        self._left -= 1
+        if not self._left:
+            self._request.connection.reply(self._request, self._reply())
+
+    def _reply(self) -> Reply:
+        parts: list[bytes] = []
+        for index, answer in enumerate(self._answers):
+            if isinstance(answer, RequestError):
+                return error_reply(_of_item(index, answer))
+            parts.append(answer)
+        return Reply(200, b"[" + b",".join(parts) + b"]")
+
+
+class _ListItem:
+    """The face of one item of a list."""
+
+    __slots__ = ("_face", "_index", "_items", "_prepared")
+
+    def __init__(self, face: PredictFace, prepared: Prepared, items: ListReply, index: int) -> None:
+        self._face = face
+        self._prepared = prepared
+        self._items = items
+        self._index = index
+
+    def render(self, job: Job, ran: Ran | RequestError, start: int) -> bytes | RequestError:
+        if isinstance(ran, RequestError):
+            return ran
+        try:
+            return encode_json(self._face.document(job, ran, start, self._prepared))
+        except RequestError as error:
+            return error
+        except FOREIGN as error:
+            log.exception("an item of a list failed")
+            return ModelFailed(f"internal error: {type(error).__name__}", code="internal")
+
+    def deliver(self, job: Job, answer: Any) -> None:  # noqa: ARG002 - the list knows its request
+        self._items.answered(self._index, answer)
+
+
+def deliver(job: Job, answer: Reply) -> None:
+    """Hand an answer to the connection that asked; in the event loop's thread."""
+    request = job.claim
+    if isinstance(request, Request):
+        request.connection.reply(request, answer)
 
 
 def read_payload(model: ServedModel, body: bytes, content_type: bytes | None) -> Payload:
@@ -79,12 +258,6 @@ def read_payload(model: ServedModel, body: bytes, content_type: bytes | None) ->
 def _media_type(content_type: bytes) -> tuple[str, str]:
     kind, _, rest = content_type.decode("latin-1").partition(";")
     return kind.strip().lower(), rest
-
-
-def _one(predictor: Predictor, payload: Payload, release: str, ticket: Ticket) -> dict[str, Any]:
-    found = predictor.predict(payload, ticket)
-    found["release"] = release
-    return found
 
 
 def _of_item(index: int, error: RequestError) -> RequestError:

@@ -3,89 +3,105 @@
 from __future__ import annotations
 
 import logging
+import math
+import os
 import statistics
-import threading
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Final
 
+import numpy as np
 from numpy.typing import NDArray
 
-from sealift.engine.protocol import Arrays, Engine, EngineOptions, Session
-from sealift.errors import DeadlinePassed, ModelFailed
+from sealift.engine.concurrency import Layout, Layouts
+from sealift.engine.protocol import QUICK_RUN_S, Arrays, Engine, EngineOptions, Loaded
+from sealift.engine.tuning import settle
+from sealift.errors import ModelFailed
 from sealift.model.arrays import JsonValue
 from sealift.model.declaration import ImageInput
 from sealift.model.examples import example_candidates
 from sealift.model.pipeline import Pipeline, build_pipeline
 from sealift.model.service import ServedModel
 from sealift.model.signature import Signature
-from sealift.serve.threads import Ticket
+from sealift.serve.memory import resident_bytes
+from sealift.serve.ticket import Ticket
 
 log = logging.getLogger(__name__)
 
 _WARM_UP_RUNS: Final = 3
 _MEASURED_RUNS: Final = 15
 _MEASURING_S: Final = 0.5
-_DEMOTE_AFTER: Final = 3
+_WARMING_S: Final = 0.2
 _SLOW: Final = 10
 """This many times the bound of a quick run is a slow one, whatever else the machine does."""
+_GAIN: Final = 1.1
+"""A run on all cores has to be this much faster than on one to be worth anything."""
+_COPY: Final = 3
+"""What a second copy of a model takes, in times of its file: weights as read and as the engine lays them out."""
 
 
 @dataclass(frozen=True, slots=True)
 class PredictorOptions:
     """How a model is run.
 
-    `threads`: intra-op threads of one run (0: one per core). `runs_at_once`: runs of one model that may
-    overlap. `quick_s`: a model measured below it runs in the event loop's turn, on one thread.
+    `threads`: intra-op threads of one run (0: one per core). `quick_s`: a model measured below it runs in the
+    event loop's turn, on one thread. `max_memory_bytes`: what the process may hold; None: any.
     """
 
     threads: int = 0
-    runs_at_once: int = 1
-    quick_s: float = 0.0003
+    quick_s: float = QUICK_RUN_S
+    max_memory_bytes: int | None = None
 
 
 class Predictor:
-    """Answers for one model; safe from several threads.
+    """Runs one model; safe from several threads.
 
-    `quick` means that handing a run to another thread would cost more than the run.
+    `wide` runs on as many threads as the options say, `narrow` on one (None: there is no second layout).
+    `quick` means that handing a run to another thread would cost more than the run. `max_rows`: rows of one
+    run.
     """
 
     def __init__(
-        self, model: ServedModel, pipeline: Pipeline, session: Session, options: PredictorOptions
+        self, model: ServedModel, pipeline: Pipeline, wide: Loaded, options: PredictorOptions
     ) -> None:
         self.model = model
         self.pipeline = pipeline
-        self.session = session
+        self.wide = wide
+        self.narrow: Loaded | None = None
         self.quick = False
         self.options = options
-        self._gate = threading.BoundedSemaphore(options.runs_at_once)
-        self._slow_runs = 0
+        self.max_rows = 1
+        self.layouts = Layouts()
 
     @property
     def prepares_quickly(self) -> bool:
         """Whether pre- and post-processing is ours and cheap: no photo to decode, no foreign code."""
         return self.model.handler is None and not isinstance(self.model.input, ImageInput)
 
+    @property
+    def session(self) -> Loaded:
+        """The layout for a run that nothing else competes with."""
+        return self.wide
+
+    def session_for(self, layout: Layout) -> Loaded:
+        """The session of a layout."""
+        return self.narrow if layout is Layout.NARROW and self.narrow is not None else self.wide
+
     def run(
         self, inputs: Mapping[str, NDArray[Any]], outputs: Sequence[str] | None, ticket: Ticket
     ) -> Arrays:
-        """Run the model once, in this thread.
+        """Run the model once, in this thread, beside whatever else runs.
 
         Raises:
             DeadlinePassed: before the run began.
             ModelFailed: the engine refused.
         """
-        if self.quick:
-            if ticket.deadline is not None or ticket.abandoned:
-                ticket.check()
-            return self._timed(inputs, outputs, ticket)
-        self._enter(ticket)
-        try:
-            ticket.check()
-            return self._timed(inputs, outputs, ticket)
-        finally:
-            self._gate.release()
+        ticket.check()
+        began = time.perf_counter()
+        answer = (self.narrow or self.wide).run(inputs, outputs)
+        ticket.inference_s += time.perf_counter() - began
+        return answer
 
     def predict(self, payload: bytes | JsonValue, ticket: Ticket) -> dict[str, Any]:
         """One item, from what the client sent (bytes or a JSON value) to the answer's fields.
@@ -96,72 +112,96 @@ class Predictor:
         outputs = self.run(prepared.inputs, None, ticket)
         return self.pipeline.answer(outputs, prepared)
 
-    def warm_up(self) -> float | None:
-        """Run on made-up inputs; the median time of a run in seconds, None if the model takes none of ours."""
-        for inputs in example_candidates(self.model.signature, seed=0):
-            try:
-                return self._measure(inputs)
-            except ModelFailed as error:
-                log.debug("%s: refused made-up inputs: %s", self.model.name, error.message)
-        log.info("%s: not warmed up, it refuses all made-up inputs", self.model.name)
-        return None
-
-    def _measure(self, inputs: Arrays) -> float:
-        times: list[float] = []
-        began = time.perf_counter()
-        while len(times) < _WARM_UP_RUNS + _MEASURED_RUNS and time.perf_counter() - began < _MEASURING_S:
-            start = time.perf_counter()
-            self.session.run(inputs)
-            times.append(time.perf_counter() - start)
-            if len(times) > _WARM_UP_RUNS and min(times) > _SLOW * self.options.quick_s:
-                break  # not quick for certain: more runs would only take the cores from who serves meanwhile
-        return statistics.median(times[_WARM_UP_RUNS:] or times[-1:])
-
-    def _enter(self, ticket: Ticket) -> None:
-        if ticket.deadline is None:
-            self._gate.acquire()
-        elif not self._gate.acquire(timeout=max(0.0, ticket.deadline - time.perf_counter())):
-            raise DeadlinePassed("the deadline of the request passed before its run", code="deadline_passed")
-
-    def _timed(
-        self, inputs: Mapping[str, NDArray[Any]], outputs: Sequence[str] | None, ticket: Ticket
-    ) -> Arrays:
-        began = time.perf_counter()
-        answer = self.session.run(inputs, outputs)
-        took = time.perf_counter() - began
-        ticket.inference_s += took
-        if self.quick:
-            self._watch(took)
-        return answer
-
-    def _watch(self, took: float) -> None:
-        """A model may be quick on zeros and slow on real inputs: then it leaves the event loop."""
-        self._slow_runs = self._slow_runs + 1 if took > _SLOW * self.options.quick_s else 0
-        if self._slow_runs >= _DEMOTE_AFTER:
-            self.quick = False
-            log.warning("%s: runs take %.1f ms, so they leave the event loop", self.model.name, took * 1e3)
-
 
 def load_predictor(model: ServedModel, engine: Engine, options: PredictorOptions | None = None) -> Predictor:
-    """Load, warm up, measure.
+    """Load, warm and measure; a quick model is loaded once more, on one thread.
 
-    Raises: ModelError, ProjectError: model or handler cannot be loaded here.
+    Raises: ModelError, ProjectError.
     """
     options = options or PredictorOptions()
     pipeline = build_pipeline(model)
-    session = engine.load(model.path, EngineOptions(threads=options.threads, device=model.device))
-    predictor = Predictor(model, pipeline, session, options)
-    took = predictor.warm_up()
-    if took is not None and took < options.quick_s and _has_fixed_size(model.signature):
-        # One thread: a pool's hand-over costs a quick model more than it gains.
-        predictor.session = engine.load(model.path, EngineOptions(threads=1, device=model.device))
-        predictor.warm_up()
+    wide = engine.load(model.path, EngineOptions(threads=options.threads, device=model.device))
+    predictor = Predictor(model, pipeline, wide, options)
+    inputs, took = _first_that_runs(predictor)
+    if inputs is None:
+        log.info("%s: not warmed up, it refuses all made-up inputs", model.name)
+        predictor.max_rows = 1 if model.batching.reason else max(model.batching.max_rows, 1)
+        return predictor
+    if took < options.quick_s and _has_fixed_size(model.signature):
+        predictor.wide = _on_one_thread(engine, predictor)
         predictor.quick = True
+        took = _median_s(predictor.wide, inputs, options.quick_s)
+    else:
+        _add_narrow(predictor, inputs, took)
+    _warm_sizes(predictor, inputs)
     log.info(
-        "%s: loaded on %s, %s a run%s", model.name, session.device,
-        "not measured" if took is None else f"{took * 1e3:.2f} ms", ", in the loop" if predictor.quick else "",
+        "%s: loaded on %s, %.2f ms a run%s%s", model.name, predictor.wide.device, took * 1e3,
+        ", in the loop" if predictor.quick else "",
+        f", {predictor.layouts.speedup:.1f} times faster on all cores" if predictor.layouts.cores else "",
     )  # fmt: skip
     return predictor
+
+
+def _first_that_runs(predictor: Predictor) -> tuple[Arrays | None, float]:
+    """Made-up inputs that the model takes, and the median time of a run with them in seconds."""
+    for inputs in example_candidates(predictor.model.signature, seed=0):
+        try:
+            return inputs, _median_s(predictor.wide, inputs, predictor.options.quick_s)
+        except ModelFailed as error:
+            log.debug("%s: refused made-up inputs: %s", predictor.model.name, error.message)
+    return None, math.inf
+
+
+def _median_s(session: Loaded, inputs: Arrays, quick_s: float) -> float:
+    times: list[float] = []
+    began = time.perf_counter()
+    while len(times) < _WARM_UP_RUNS + _MEASURED_RUNS and time.perf_counter() - began < _MEASURING_S:
+        start = time.perf_counter()
+        session.run(inputs)
+        times.append(time.perf_counter() - start)
+        if len(times) > _WARM_UP_RUNS and min(times) > _SLOW * quick_s:
+            break  # not quick for certain: more runs would only take the cores from who serves meanwhile
+    return statistics.median(times[_WARM_UP_RUNS:] or times[-1:])
+
+
+def _on_one_thread(engine: Engine, predictor: Predictor) -> Loaded:
+    """For a quick model: a pool's hand-over costs it more than it gains."""
+    model = predictor.model
+    shared = predictor.wide.with_threads(1, may_copy=True)
+    return shared or engine.load(model.path, EngineOptions(threads=1, device=model.device))
+
+
+def _add_narrow(predictor: Predictor, inputs: Arrays, wide_s: float) -> None:
+    """A second layout, one thread a run, where there are cores for it and memory."""
+    cores = predictor.options.threads or len(os.sched_getaffinity(0))
+    if cores < 2 or not predictor.wide.device.startswith("cpu"):
+        return
+    predictor.narrow = predictor.wide.with_threads(1, may_copy=_may_copy(predictor))
+    if predictor.narrow is None:
+        log.info("%s: one thread layout only", predictor.model.name)
+        return
+    narrow_s = _median_s(predictor.narrow, inputs, predictor.options.quick_s)
+    speedup = narrow_s / wide_s
+    predictor.layouts = Layouts(cores, speedup if speedup >= _GAIN else 0.0)
+
+
+def _may_copy(predictor: Predictor) -> bool:
+    limit = predictor.options.max_memory_bytes
+    return limit is None or resident_bytes() + _COPY * predictor.model.path.stat().st_size <= limit
+
+
+def _warm_sizes(predictor: Predictor, inputs: Arrays) -> None:
+    """Decide how many rows a run may have, and run each size once: an engine plans memory at the first."""
+    model = predictor.model
+    batching = settle(predictor.wide, model.signature, model.batching, inputs, is_quick=predictor.quick)
+    if batching.reason:
+        log.info("%s: not batched: %s", model.name, batching.reason)
+    most, rows = batching.max_rows, 2
+    began = time.perf_counter()
+    while rows <= most and time.perf_counter() - began < _WARMING_S:
+        predictor.wide.run({name: np.concatenate([array[:1]] * rows) for name, array in inputs.items()})
+        rows *= 2
+    predictor.max_rows = most
 
 
 def _has_fixed_size(signature: Signature) -> bool:

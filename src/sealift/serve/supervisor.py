@@ -56,6 +56,8 @@ class Supervisor:
         listener: bound and listening; stays open over every worker.
         control_path: where to listen for requests (`control.ask`), or None.
         available: bytes that a second worker may take, None when unknown.
+        grpc: a second socket like `listener`, None where gRPC is not served.
+        certificate: what its workers show to clients; None: they speak plain HTTP.
     """
 
     def __init__(
@@ -65,16 +67,20 @@ class Supervisor:
         control_path: Path | None,
         options: SupervisorOptions,
         available: Callable[[], int | None] = available_bytes,
+        certificate: str | None = None,
+        grpc: socket.socket | None = None,
     ) -> None:
         self._care = care
         self._drain_s = options.drain_s
         self._listener = listener
+        self._grpc = grpc
+        self._certificate = certificate
         self._state = State.STARTING
         self._stop = asyncio.Event()
         self._turning = asyncio.Lock()
         self._health = health = Health(options)
         self._asking = Asking(health.fail)
-        self._stage = Stage(Workers(listener, options, self._stop, health.hear), options, available)
+        self._stage = Stage(Workers(listener, options, self._stop, health.hear, grpc), options, available)
         self._desk = Desk(control_path, self) if control_path is not None else None
         self._began = time.monotonic()
         self._backoff = Backoff(options, time.monotonic)
@@ -215,7 +221,9 @@ class Supervisor:
         worker = self._stage.serving
         launch = worker.launch if worker else self._wanted
         return {
+            "certificate": self._certificate,
             "crashes": self._health.crashes,
+            "grpc_port": self._grpc.getsockname()[1] if self._grpc is not None else None,
             "host": host,
             "hung": self._health.hung,
             "identity": launch.identity if launch else None,

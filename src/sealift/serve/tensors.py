@@ -35,8 +35,11 @@ _ELEMENT: Final[dict[str, Any]] = {
         (name, np.iinfo(name.lower())) for name in ("UINT8", "UINT16", "UINT32", "INT8", "INT16", "INT32")
     )
 }
+BF16: Final = "BF16"
+"""The upper half of an FP32. numpy has no such type, and onnxruntime takes none from numpy (ADR 0016)."""
 _MAX_RANK: Final = 32
 _LENGTH: Final = struct.Struct("<I")
+_BF16_BITS: Final = np.dtype("<u2")
 _OPENING: Final = re.compile(rb"[\s\[]*").match
 
 
@@ -82,24 +85,37 @@ def from_list(values: Any, datatype: str, shape: tuple[int, ...], field: str) ->
 def from_binary(raw: memoryview, datatype: str, shape: tuple[int, ...], field: str) -> NDArray[Any]:
     """Raw bytes as an array of `shape`: a read-only view of `raw` where its address allows, else a copy.
 
+    BF16 becomes FP32, exactly.
+
     Raises: InvalidInput: another number of bytes than the shape takes, or BYTES that are not UTF-8.
     """
+    if len(shape) > _MAX_RANK:
+        raise _bad(field, f"a tensor has at most {_MAX_RANK} axes, got {len(shape)}")
     count = math.prod(shape)
     if datatype == "BYTES":
         return _strings(raw, count, field).reshape(shape)
-    dtype = NUMPY_OF[datatype]
+    dtype = _BF16_BITS if datatype == BF16 else NUMPY_OF[datatype]
     if len(raw) != count * dtype.itemsize:
         raise _bad(
             field, f"{datatype} of shape {list(shape)} takes {count * dtype.itemsize} bytes, got {len(raw)}"
         )
     if not count:
-        return np.zeros(shape, dtype)
+        return _empty(shape, np.dtype(np.float32) if datatype == BF16 else dtype, field)
+    if datatype == BF16:
+        return (np.frombuffer(raw, dtype).astype(np.uint32) << 16).view(np.float32).reshape(shape)
     if datatype == "BOOL":
         # A byte other than 0 and 1 in a bool array is undefined behaviour in whoever reads it.
         return np.frombuffer(raw, np.uint8).astype(np.bool_).reshape(shape)
     array = np.frombuffer(raw, dtype).reshape(shape)
     # The JSON in front has any length; engines may assume that elements are aligned.
     return array if array.flags.aligned else array.copy()
+
+
+def _empty(shape: tuple[int, ...], dtype: np.dtype[np.generic], field: str) -> NDArray[Any]:
+    try:
+        return np.zeros(shape, dtype)
+    except ValueError:  # numpy multiplies the other axes, however large they are said to be
+        raise _bad(field, f"shape {list(shape)} is too large, although it holds nothing") from None
 
 
 def to_json(array: NDArray[Any]) -> list[Any]:

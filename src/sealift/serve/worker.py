@@ -11,23 +11,28 @@ import socket
 import sys
 from collections.abc import Callable, Collection, Coroutine, Iterable, Sequence
 from dataclasses import dataclass, field, replace
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any, Final
 
 import uvloop
 
-from sealift.engine.choose import engine_for
+from sealift.engine.choose import engine_of
 from sealift.meter.beat import Beat
 from sealift.meter.meter import Meter
 from sealift.model.service import Service
 from sealift.serve.canary import Canaries, Canary
+from sealift.serve.crew import Crew
 from sealift.serve.http.connections import Connections
-from sealift.serve.http.limits import HttpLimits
+from sealift.serve.http.limits import HttpLimits, within_descriptors
 from sealift.serve.http.routes import Routes
 from sealift.serve.http.server import HttpServer
+from sealift.serve.http.tls import TlsFiles, server_context
+from sealift.serve.lane import Lane
 from sealift.serve.link import Link
 from sealift.serve.metrics import ServeMetrics
 from sealift.serve.predictor import Predictor, PredictorOptions, load_predictor
-from sealift.serve.threads import WorkThreads
+
+if TYPE_CHECKING:
+    from sealift.serve.grpc.server import GrpcServer
 
 log = logging.getLogger(__name__)
 
@@ -39,19 +44,22 @@ FAILED: Final = 1
 class WorkerOptions:
     """How one worker serves.
 
-    `run` is per model. `prepare_threads`: how many requests may be decoded while others run (0: one per
-    core). `queue_limit`: requests that may wait for a thread, more get 503. `drain_s`: how long requests
+    `run` is per model. `threads`: requests that are worked on outside the loop at once (0: one per core).
+    `promised_s`: 99 of 100 answers within, kept by refusing what would come too late; None: nothing is promised.
+    `queue_limit`: requests that may wait for a thread, more get 503. `drain_s`: how long requests
     and idle connections are still served after SIGTERM; `grace_s`: an idle connection goes after this.
-    `beat_s`: seconds between two beats to the supervisor.
+    `beat_s`: seconds between two beats to the supervisor. `tls`: speak HTTPS with these; read once, at start.
     """
 
     run: PredictorOptions = field(default_factory=PredictorOptions)
     http: HttpLimits = field(default_factory=HttpLimits)
-    prepare_threads: int = 0
+    threads: int = 0
+    promised_s: float | None = None
     queue_limit: int = 256
     drain_s: float = 30.0
     grace_s: float = 1.0
     beat_s: float = 1.0
+    tls: TlsFiles | None = None
 
 
 def run_worker(
@@ -62,6 +70,7 @@ def run_worker(
     render_metrics: Callable[[Meter], bytes],
     channel: socket.socket,
     canary: Canary | None = None,
+    grpc: socket.socket | None = None,
 ) -> int:
     """Load every model, then serve `listener` until told to retire, SIGTERM or SIGINT; main thread only.
 
@@ -72,9 +81,13 @@ def run_worker(
         render_metrics: the answer to `/metrics`.
         channel: to the supervisor (`serve.link`); its end is as SIGTERM.
         canary: what to run when the supervisor wants canaries.
+        grpc: a second socket like `listener`, where gRPC is answered; without one nothing of it is loaded.
     Returns: the process' exit code: 0 after a drain, 1 when a thread or task died (see the log).
-    Raises: ModelError, ProjectError: a model or handler cannot be loaded here.
+    Raises:
+        ModelError, ProjectError: a model or handler cannot be loaded here.
+        BadSettings: no TLS with these files.
     """
+    options = replace(options, http=within_descriptors(options.http))
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, _stop_while_loading)
     predictors = load_all(service, options.run)
@@ -82,14 +95,20 @@ def run_worker(
     gc.collect()
     gc.freeze()
     worker = Worker(service, predictors, options, render_metrics, canary)
-    return uvloop.run(_led(worker, listener, channel, options.beat_s))
+    return uvloop.run(_led(worker, listener, channel, options.beat_s, grpc))
 
 
-async def _led(worker: Worker, listener: socket.socket, channel: socket.socket, beat_s: float) -> int:
+async def _led(
+    worker: Worker,
+    listener: socket.socket,
+    channel: socket.socket,
+    beat_s: float,
+    grpc: socket.socket | None,
+) -> int:
     for number in (signal.SIGTERM, signal.SIGINT):
         asyncio.get_running_loop().add_signal_handler(number, worker.stop)
     link = Link(channel, worker, beat_s)
-    return await worker.serve(listener, link.tell_ready, (link.run(),))
+    return await worker.serve(listener, link.tell_ready, (link.run(),), grpc)
 
 
 def load_all(service: Service, options: PredictorOptions) -> dict[str, Predictor]:
@@ -97,7 +116,7 @@ def load_all(service: Service, options: PredictorOptions) -> dict[str, Predictor
 
     Raises: ModelError, ProjectError.
     """
-    return {model.name: load_predictor(model, engine_for(model.path), options) for model in service.models}
+    return {model.name: load_predictor(model, engine_of(model), options) for model in service.models}
 
 
 class Worker:
@@ -120,48 +139,64 @@ class Worker:
         self._stop = asyncio.Event()
         self._hurry = asyncio.Event()
         self._keep_s = 0.0
-        self._threads: WorkThreads
+        self._crew: Crew
         self._metrics: ServeMetrics
         self._canaries: Canaries
+        self._grpc: GrpcServer | None = None
 
     async def serve(
         self,
         listener: socket.socket,
         on_ready: Callable[[], None],
         beside: Sequence[Coroutine[Any, Any, None]] = (),
+        grpc: socket.socket | None = None,
     ) -> int:
         """Serve until told to leave, then drain; the exit code as `run_worker`.
 
         Args:
             on_ready: called once, when the first request can be answered.
             beside: what runs as long; when one ends the worker leaves as after `stop`.
+            grpc: as `run_worker`.
         """
         asyncio.get_running_loop().set_exception_handler(_log_event)
-        server, routes = self._compose()
-        self._threads.start()
-        lasting = (*_tasks(server.sweep(), self._canaries.run()), self._threads.failed)
+        server, routes = self._compose(with_grpc=grpc is not None)
+        self._crew.start()
+        sweeping = [one.sweep() for one in (server, self._grpc) if one is not None]
+        lasting = (*_tasks(*sweeping, self._canaries.run()), self._crew.failed)
         ending = _tasks(*beside)
         (leaving,) = _tasks(self._leave.wait())
         await server.listen(listener)
+        if self._grpc is not None and grpc is not None:
+            await self._grpc.listen(grpc)
         on_ready()
         await asyncio.wait({leaving, *lasting, *ending}, return_when=asyncio.FIRST_COMPLETED)
         died = _who_died(lasting, ending)
-        await self._drain(server, routes)
+        await asyncio.gather(self._drain(server, routes), self._drain_grpc())
         died = died or _who_died(lasting, ending)
-        self._threads.stop()
+        self._crew.stop()
         for part in (leaving, *lasting, *ending):
             part.cancel()
         return FAILED if died else 0
 
-    def _compose(self) -> tuple[HttpServer, Routes]:
+    def _compose(self, *, with_grpc: bool) -> tuple[HttpServer, Routes]:
         loop, options = asyncio.get_running_loop(), self._options
-        self._threads = threads = WorkThreads(self._thread_count(), options.queue_limit, loop)
-        self._metrics = metrics = ServeMetrics(Meter(), self._service)
-        self._canaries = Canaries(self._canary, self._predictors, threads)
-        routes = Routes(self._service, self._predictors, threads, metrics, self._render_metrics, options.http)
+        self._metrics = metrics = ServeMetrics(Meter(), self._service, options.promised_s)
+        lanes = {
+            name: Lane(predictor, metrics.stages(name), options.promised_s)
+            for name, predictor in self._predictors.items()
+        }
+        self._crew = crew = Crew(self._thread_count(), options.queue_limit, loop, tuple(lanes.values()))
+        self._canaries = Canaries(self._canary, self._predictors, crew)
+        routes = Routes(self._service, lanes, crew, metrics, self._render_metrics, options.http)
         connections = Connections(routes, self._service.release, options.http, loop.time)
         metrics.connections.follow(lambda: len(connections))
-        return HttpServer(connections), routes
+        if with_grpc:
+            # Imported here: a worker without a gRPC port does not pay for it.
+            from sealift.serve.grpc.server import grpc_server
+
+            self._grpc = grpc_server(self._service, lanes, crew, metrics, options.http, options.tls)
+        context = server_context(options.tls) if options.tls is not None else None
+        return HttpServer(connections, context), routes
 
     def stop(self) -> None:
         """The service ends: drain, and idle connections go soon; called again, end the drain at once."""
@@ -183,12 +218,25 @@ class Worker:
     def beat(self) -> Beat:
         """As `link.Led.beat`."""
         beat = self._canaries.add_to(self._metrics.beat())
-        return replace(beat, oldest_s=self._threads.oldest_s())
+        return replace(beat, oldest_s=self._crew.oldest_s())
 
     def _thread_count(self) -> int:
-        """Threads beyond those that run models prepare the next inputs meanwhile."""
-        prepare = self._options.prepare_threads or os.cpu_count() or 1
-        return prepare + self._options.run.runs_at_once * len(self._predictors)
+        """One per core; where runs have a device of their own, one more hands them over."""
+        cores = self._options.threads or len(os.sched_getaffinity(0))
+        apart = any(not predictor.layouts.cores for predictor in self._predictors.values())
+        return max(cores, 2) + apart
+
+    async def _drain_grpc(self) -> None:
+        """Clients go elsewhere at once, whoever serves there; what they have asked is answered."""
+        grpc = self._grpc
+        if grpc is None:
+            return
+        grpc.service.draining = self._stop.is_set()
+        cut = await _unless(self._hurry, grpc.drain(self._options.drain_s))
+        if cut is None:
+            cut = grpc.connections.abort_all()
+        if cut:
+            log.warning("drained, but %d gRPC connections had to be cut off", cut)
 
     async def _drain(self, server: HttpServer, routes: Routes) -> None:
         """Retire as long as only that was asked for (the service lives on elsewhere), else stop."""

@@ -20,11 +20,12 @@ from sealift.errors import NotServing
 from sealift.meter.beat import Beat
 from sealift.serve import control
 from sealift.serve.care import WorkerLaunch
+from sealift.serve.listening import GRPC_FD
 
 log = logging.getLogger("sealift.supervisor")
 
 _SUPERVISORS_OWN: Final = ("NOTIFY_SOCKET", "WATCHDOG_USEC", "WATCHDOG_PID", "LISTEN_FDS", "LISTEN_PID",
-                           "LISTEN_FDNAMES")  # fmt: skip
+                           "LISTEN_FDNAMES", GRPC_FD)  # fmt: skip
 
 
 @dataclass(frozen=True, slots=True)
@@ -172,9 +173,10 @@ class RunningWorker:
 
 
 class Workers:
-    """Starts workers on one listening socket.
+    """Starts workers on one listening socket, or two.
 
     Args:
+        grpc: the second one, None where gRPC is not served.
         stop: set when the supervisor stops; a worker that is not ready by then is ended.
         on_news: as `RunningWorker`.
     """
@@ -185,8 +187,10 @@ class Workers:
         options: SupervisorOptions,
         stop: asyncio.Event,
         on_news: Callable[[RunningWorker], None],
+        grpc: socket.socket | None = None,
     ) -> None:
         self._listener = listener
+        self._grpc = grpc
         self._options = options
         self._stop = stop
         self._on_news = on_news
@@ -223,6 +227,11 @@ class Workers:
         ours, theirs = socket.socketpair()
         ours.setblocking(False)
         listen = self._listener.fileno()
+        environ = {name: value for name, value in os.environ.items() if name not in _SUPERVISORS_OWN}
+        inherited = [listen, theirs.fileno()]
+        if self._grpc is not None:
+            inherited.append(self._grpc.fileno())
+            environ[GRPC_FD] = str(self._grpc.fileno())
         account: dict[str, Any] = {}
         if (user := self._options.user) is not None:
             account = {"user": user, "group": user, "extra_groups": ()}
@@ -231,10 +240,10 @@ class Workers:
                 *launch.argv,
                 f"--listen-fd={listen}",
                 f"--supervisor-fd={theirs.fileno()}",
-                pass_fds=(listen, theirs.fileno()),
+                pass_fds=inherited,
                 stdin=asyncio.subprocess.DEVNULL,
                 start_new_session=True,
-                env={name: value for name, value in os.environ.items() if name not in _SUPERVISORS_OWN},
+                env=environ,
                 **account,
             )
         except OSError as error:

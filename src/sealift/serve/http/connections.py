@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from typing import Final, Protocol
 
 from sealift.serve.http.limits import HttpLimits
@@ -11,6 +11,8 @@ from sealift.serve.http.message import Application
 from sealift.serve.http.render import HeadWriter
 
 _TURN_S: Final = 0.001
+_TOLD_AT_ONCE: Final = 128
+"""How many connections too many are told so at a time; what comes beyond them is dropped."""
 
 
 class Connection(Protocol):
@@ -46,6 +48,7 @@ class Connections:
         self.held_bytes = 0
         self.on_empty: Callable[[], None] = lambda: None
         self._open: set[Connection] = set()
+        self._securing: set[Connection] = set()
         self._drain_began = 0.0
         self._grace_s = 0.0
         self._outbox: list[tuple[asyncio.Transport, bytes]] = []
@@ -82,12 +85,32 @@ class Connections:
     def opened(self, connection: Connection) -> bool:
         """Count a connection; False when it is one too many."""
         self._open.add(connection)
-        return len(self._open) <= self.limits.connections
+        excess = len(self._open) - self.limits.connections
+        if excess > _TOLD_AT_ONCE:
+            connection.abort()
+        return excess <= 0
 
     def closed(self, connection: Connection) -> None:
         """Forget a connection."""
         self._open.discard(connection)
-        if not self._open:
+        self._tell_if_empty()
+
+    def secures(self, handshake: Connection) -> None:
+        """Count a TLS handshake that begins."""
+        self._securing.add(handshake)
+
+    def secured(self, handshake: Connection) -> None:
+        """A handshake has ended; its connection, if one came out of it, is counted already."""
+        self._securing.discard(handshake)
+        self._tell_if_empty()
+
+    @property
+    def is_empty(self) -> bool:
+        """Claims that no client is connected, not even to a handshake."""
+        return not self._open and not self._securing
+
+    def _tell_if_empty(self) -> None:
+        if self.is_empty:
             self.on_empty()
 
     def hold(self, size_bytes: int) -> None:
@@ -98,14 +121,20 @@ class Connections:
         """Count body bytes that left memory."""
         self.held_bytes -= size_bytes
 
-    def expire(self, now: float) -> None:
-        """Let every connection judge its own age at `now`."""
-        for connection in tuple(self._open):
-            connection.expire(now)
+    def parts(self, size: int) -> list[tuple[Connection, ...]]:
+        """The open connections, at most `size` in each part; one empty part when there is none."""
+        everyone = tuple(self._open)
+        return [everyone[at : at + size] for at in range(0, len(everyone), size)] or [()]
+
+    def expire(self, now: float, some: Iterable[Connection] | None = None) -> None:
+        """Let each of `some` that is still open (None: all) judge its own age at `now`."""
+        for connection in tuple(self._open) if some is None else some:
+            if connection in self._open:
+                connection.expire(now)
 
     def abort_all(self) -> int:
         """Drop every connection; how many there were."""
-        left = tuple(self._open)
+        left = (*self._open, *self._securing)
         for connection in left:
             connection.abort()
         return len(left)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Final, Protocol
@@ -11,6 +10,7 @@ import msgspec
 import numpy as np
 
 from sealift.errors import RequestError
+from sealift.serve.ticket import Ticket
 
 JSON: Final = b"application/json"
 BINARY: Final = b"application/octet-stream"
@@ -18,19 +18,19 @@ BINARY: Final = b"application/octet-stream"
 Buffer = bytes | memoryview
 
 
-class Request:
+class Request(Ticket):
     """A request; `headers` has lower-case names and values as sent, `body` is one piece.
 
-    `arrived` is `time.perf_counter()` at the end of the body, `inference_s` the time spent in the engine.
-    `route` belongs to the application, `refusal` is an answer already given on the headers.
+    `route` and `admission` belong to the application, `refusal` is an answer already given on the headers. Whoever was
+    handed the request answers it by `connection.reply(request, reply)`, once, in the event loop's thread.
     """
 
     __slots__ = (
-        "arrived",
+        "admission",
         "body",
+        "connection",
         "headers",
         "http10",
-        "inference_s",
         "keep_alive",
         "method",
         "path",
@@ -40,7 +40,13 @@ class Request:
         "route",
     )
 
+    connection: Answering
+
     def __init__(self, method: bytes, path: bytes, query: bytes, headers: Mapping[bytes, bytes]) -> None:
+        self.deadline = None
+        self.abandoned = False
+        self.arrived = self.decode_s = self.queue_s = self.inference_s = 0.0
+        self.admission: Any = None
         self.method = method
         self.path = path
         self.query = query
@@ -49,8 +55,6 @@ class Request:
         self.request_id = b""
         self.keep_alive = True
         self.http10 = False
-        self.arrived = 0.0
-        self.inference_s = 0.0
         self.route: Any = None
         self.refusal: Reply | None = None
 
@@ -72,18 +76,30 @@ class Reply:
         return sum(len(part) for part in self.body)
 
 
-Outcome = Reply | asyncio.Future[Reply]
+Outcome = Reply | None
+"""The answer, or None: it comes later, by `Answering.reply`."""
+
+
+class Answering(Protocol):
+    """What takes the answer of a request."""
+
+    def reply(self, request: Request, reply: Reply) -> None:
+        """Send the answer; ignored when the client has gone. In the event loop's thread."""
+        ...
 
 
 class Application(Protocol):
     """What stands behind the front. None of these raises, whatever the client sent."""
 
     def admit(self, request: Request) -> Reply | None:
-        """On the headers, before the body is read: None to go on, or the refusal."""
+        """On the headers, before the body is read: None to go on, or the refusal.
+
+        A request whose head is the same, byte for byte, as the last one's brings that one's `route`.
+        """
         ...
 
     def answer(self, request: Request) -> Outcome:
-        """On the whole request; a future is cancelled when nobody waits for it any more."""
+        """On the whole request; when nobody waits for it any more it is marked `abandoned`."""
         ...
 
     def finished(self, request: Request, status: int, sent: int, seconds: float) -> None:

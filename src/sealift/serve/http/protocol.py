@@ -26,11 +26,14 @@ from sealift.serve.http.framing import (
     head_too_large,
     origin_form,
 )
-from sealift.serve.http.message import Buffer, Outcome, Reply, Request
+from sealift.serve.http.message import Buffer, Outcome, Reply, Request, problem
 from sealift.serve.http.render import CONTINUE
 
 log = logging.getLogger(__name__)
 
+_NO_HEAD: Final = b"\r\n no request begins so"
+_BROKEN_WORD: Final = (Exception,)
+"""An application promises not to raise."""
 _ONE_WRITE: Final = 64 * 1024
 _CHUNK_OVERHEAD: Final = 64 * 1024
 _SMALL_BODY: Final = 64 * 1024
@@ -72,9 +75,13 @@ class HttpConnection(asyncio.Protocol):
         self._read_size = 0
         self._maybe_more = 0
         self._between_requests = True
+        self._began_with_read = False
         self._since_start = 0
         self._pipeline: deque[Request] = deque()
-        self._active: tuple[Request, asyncio.Future[Reply]] | None = None
+        self._active: Request | None = None
+        self._last_head, self._last_size = _NO_HEAD, -1
+        self._last: Request | None = None
+        self._like: Request
         self._paused = False
         self._stalled_at: float | None = None
         self._continue_due = False
@@ -97,10 +104,8 @@ class HttpConnection(asyncio.Protocol):
         self._server.closed(self)
         self._drop_body()
         if self._active is not None:
-            request, future = self._active
+            self._pipeline.appendleft(self._active)
             self._active = None
-            future.cancel()
-            self._pipeline.appendleft(request)
         if self._request is not None:
             self._pipeline.append(self._request)
             self._request = None
@@ -121,16 +126,47 @@ class HttpConnection(asyncio.Protocol):
 
     def data_received(self, data: bytes) -> None:
         """Bytes from the client, cut anywhere."""
-        if self._reading is _DEAF:
+        reading = self._reading
+        if reading is _IDLE and data.startswith(self._last_head) and len(data) == self._last_size:
+            self._take_again(data)
             return
+        if reading is _DEAF:
+            return
+        self._last_head, self._last_size = _NO_HEAD, -1
         self._read_size = len(data)
-        self._between_requests = self._reading is _IDLE
+        self._between_requests = reading is _IDLE
+        self._began_with_read = False
         self._since_start += len(data)
         self._feed(data)
+        if self._last is not None:
+            self._remember(data, self._last)
         if self._reading is _HEAD and self._since_start > self._limits.head_bytes:
             self._refuse(head_too_large(self._limits))
         if self._reading is _BODY and self._chunked and self._since_start > self._most_overhead():
             self._refuse(Refusal(400, "bad_request", "chunk extensions or trailers are too long"))
+
+    def _remember(self, data: bytes, last: Request) -> None:
+        """Keep the head of `last` for `_take_again`, if `data` was that one request, whole, and nothing else.
+
+        A client that keeps its connection sends the same head over and over; what it means cannot differ.
+        """
+        self._last = None
+        end = data.find(b"\r\n\r\n") + 4
+        if end >= 4 and end + self._body_size == len(data) and self._reading is _IDLE:
+            self._last_head, self._last_size, self._like = data[:end], len(data), last
+
+    def _take_again(self, data: bytes) -> None:
+        """A whole request whose head is the last one's, byte for byte: only the body is new."""
+        like, server = self._like, self._server
+        request = Request(like.method, like.path, like.query, like.headers)
+        request.route = like.route
+        request.request_id = server.writer.request_id(like.headers.get(b"x-request-id"))
+        request.connection = self
+        request.body = data[len(self._last_head) :]
+        server.held_bytes += len(request.body)
+        request.refusal = server.application.admit(request)
+        request.arrived = time.perf_counter()
+        self._queue(request)
 
     def _most_overhead(self) -> int:
         """Bytes a chunked body may take: a flood of chunk extensions or trailers never reaches `on_body`."""
@@ -153,8 +189,7 @@ class HttpConnection(asyncio.Protocol):
         if isinstance(error, Refusal):
             self._refuse(error)
         elif self._reading is not _DEAF:
-            log.error("the HTTP front failed on a request", exc_info=error)
-            self._refuse(Refusal(500, "internal", "internal error; see the log of the server"))
+            self._refuse_with(_internal(error))
 
     # ------------------------------------------------------------------ the parser's calls
 
@@ -169,6 +204,8 @@ class HttpConnection(asyncio.Protocol):
         self._headers = {}
         self._repeats = 0
         # Where in a read a request begins is not told: at its start, or somewhere behind another one.
+        self._last = None
+        self._began_with_read = self._between_requests
         if self._between_requests:
             self._between_requests = False
             self._maybe_more, self._since_start = 0, self._read_size
@@ -242,8 +279,14 @@ class HttpConnection(asyncio.Protocol):
             self._body = []
         self._request = None
         self._reading = _IDLE if request.keep_alive else _DEAF
+        self._last = request if self._began_with_read and self._is_plain(request) else None
         request.arrived = time.perf_counter()
         self._queue(request)
+
+    def _is_plain(self, request: Request) -> bool:
+        """Whether a request with the same head would be read the same way, whatever its body is."""
+        plain = request.keep_alive and not request.http10 and not self._chunked and request.refusal is None
+        return plain and b"expect" not in self._headers
 
     # ------------------------------------------------------------------ deciding on the headers
 
@@ -255,6 +298,7 @@ class HttpConnection(asyncio.Protocol):
         request = Request(parser.get_method(), path, query, self._headers)
         request.keep_alive = parser.should_keep_alive()
         request.request_id = self._server.writer.request_id(self._headers.get(b"x-request-id"))
+        request.connection = self
         return request
 
     def _tell_to_continue(self) -> None:
@@ -294,19 +338,25 @@ class HttpConnection(asyncio.Protocol):
             self._pause_reading()
 
     def _begin(self, request: Request) -> None:
-        outcome: Outcome = request.refusal or self._server.application.answer(request)
-        if isinstance(outcome, Reply):
+        self._active = request
+        outcome: Outcome
+        try:
+            outcome = request.refusal or self._server.application.answer(request)
+        except _BROKEN_WORD as error:
+            outcome = _internal(error)
+            request.keep_alive = False
+        if outcome is not None:
+            self._active = None
             self._send(request, outcome)
-        else:
-            self._active = (request, outcome)
-            outcome.add_done_callback(self._on_answer)
 
-    def _on_answer(self, future: asyncio.Future[Reply]) -> None:
-        if self._active is None or future.cancelled():
+    def reply(self, request: Request, reply: Reply) -> None:
+        """As `message.Answering.reply`."""
+        if request is not self._active:
             return
-        request, self._active = self._active[0], None
-        self._send(request, future.result())
-        self._advance()
+        self._active = None
+        self._send(request, reply)
+        if self._pipeline or self._paused or self._continue_due:
+            self._advance()
 
     def _advance(self) -> None:
         while self._pipeline and self._active is None and self._stalled_at is None:
@@ -374,8 +424,10 @@ class HttpConnection(asyncio.Protocol):
 
     def _drop_pipeline(self) -> None:
         for request in self._pipeline:
+            request.abandoned = True
             self._server.release(len(request.body))
             self._finished(request, 499, 0, time.perf_counter())
+            request.body = b""
         self._pipeline.clear()
 
     def _close(self, *, gently: bool) -> None:
@@ -421,3 +473,8 @@ class HttpConnection(asyncio.Protocol):
                 self._transport.close()
         elif now >= self._deadline and self._reading is not _DEAF:
             self._refuse(Refusal(408, "request_timeout", "the request took too long to arrive"))
+
+
+def _internal(error: BaseException) -> Reply:
+    log.error("the HTTP front failed on a request", exc_info=error)
+    return problem(500, "internal", "internal error; see the log of the server")

@@ -2,69 +2,65 @@
 
 from __future__ import annotations
 
-import logging
-from collections.abc import Callable, Iterable, Mapping
+import math
+import time
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from difflib import get_close_matches
-from functools import lru_cache
+from functools import lru_cache, partial
 from typing import Any, Final
 from urllib.parse import quote, unquote
 
-from sealift.errors import ModelFailed, RequestError
+from sealift.errors import InvalidInput, RequestError
 from sealift.meter.meter import Meter
 from sealift.model.service import ServedModel, Service
 from sealift.serve import oip_documents as documents
-from sealift.serve import predict
-from sealift.serve.codings import decoded, encoded
+from sealift.serve.crew import Crew
 from sealift.serve.http.limits import HttpLimits
 from sealift.serve.http.message import JSON, Outcome, Reply, Request, error_reply, json_reply, problem
+from sealift.serve.infer import InferFace
+from sealift.serve.lane import FOREIGN, LOOP_BYTES, OVERLOADED, Job, Lane, internal
 from sealift.serve.metrics import Account, ServeMetrics
-from sealift.serve.oip import HEADER_LENGTH, OipModel
+from sealift.serve.oip import OipModel
 from sealift.serve.openapi import openapi
-from sealift.serve.predictor import Predictor
-from sealift.serve.threads import Ticket, WorkThreads
-
-log = logging.getLogger(__name__)
+from sealift.serve.predict import ListReply, PredictFace
 
 Handler = Callable[[Request], Outcome]
 
 _METRICS_TYPE: Final = b"text/plain; version=0.0.4; charset=utf-8"
-_LOOP_BODY_BYTES: Final = 16 * 1024
-"""A larger body is read on a thread, however quick its model: parsing alone would hold up everybody."""
-_FOREIGN: Final = (Exception, SystemExit)
-"""What a route may raise: engines and handler modules are foreign code, and one calls `sys.exit`."""
 
 
 @dataclass(frozen=True, slots=True)
 class Route:
-    """One path: its methods and its account."""
+    """One path: its methods, its account, and the lane of the model that it asks."""
 
     methods: Mapping[bytes, Handler]
     account: Account
+    lane: Lane | None = None
 
 
 class Routes:
     """The application behind the front. Called from the event loop's thread only.
 
     Args:
-        predictors: one per model of the service, loaded.
-        threads: for everything that does not fit into a turn of the event loop.
+        lanes: one per model of the service.
+        crew: for everything that does not fit into a turn of the event loop.
         render_metrics: the meter as Prometheus text.
     """
 
     def __init__(
         self,
         service: Service,
-        predictors: Mapping[str, Predictor],
-        threads: WorkThreads,
+        lanes: Mapping[str, Lane],
+        crew: Crew,
         metrics: ServeMetrics,
         render_metrics: Callable[[Meter], bytes],
         limits: HttpLimits,
     ) -> None:
         self.draining = False
         self._service = service
-        self._predictors = predictors
-        self._threads = threads
+        self._lanes = lanes
+        self._crew = crew
         self._metrics = metrics
         self._render_metrics = render_metrics
         self._limits = limits
@@ -76,14 +72,14 @@ class Routes:
             self._add_model(model)
         self._near = lru_cache(maxsize=256)(self._find_near)
         metrics.in_flight.follow(lambda: self._in_flight)
-        metrics.queue_depth.follow(lambda: threads.waiting)
+        metrics.queue_depth.follow(lambda: crew.waiting)
 
     # ------------------------------------------------------------------ the front's calls
 
     def admit(self, request: Request) -> Reply | None:
         """As `message.Application.admit`."""
         self._in_flight += 1
-        route = self._routes.get(request.path)
+        route: Route | None = request.route or self._routes.get(request.path)
         if route is None and b"%" in request.path:
             route = self._routes.get(quote(unquote(request.path.decode("latin-1"))).encode())
         if route is None:
@@ -95,6 +91,14 @@ class Routes:
             allowed = ", ".join(method.decode() for method in route.methods)
             text = f"{request.method.decode('latin-1')} is not allowed here; allowed: {allowed}"
             return problem(405, "method_not_allowed", text, headers=(("Allow", allowed),))
+        lane = route.lane
+        if lane is not None:
+            now = time.perf_counter()
+            if not lane.admission.lets_in(now):
+                lane.refuse()
+                return problem(503, "overloaded", OVERLOADED)
+            lane.admission.entered(now)
+            request.admission = lane.admission
         return None
 
     def answer(self, request: Request) -> Outcome:
@@ -104,8 +108,8 @@ class Routes:
             return handler(request)
         except RequestError as error:
             return error_reply(error)
-        except _FOREIGN:
-            return self._internal(request)
+        except FOREIGN:
+            return internal(request)
 
     def finished(self, request: Request, status: int, sent: int, seconds: float) -> None:
         """As `message.Application.finished`."""
@@ -114,7 +118,9 @@ class Routes:
             route = self._nowhere  # refused before it came to a route
         else:
             self._in_flight -= 1
-        route.account.count(status, seconds, request.inference_s, len(request.body), sent)
+        if request.admission is not None:
+            request.admission.left(time.perf_counter(), seconds, counts=request.inference_s > 0)
+        route.account.count(status, seconds, request, len(request.body), sent)
 
     # ------------------------------------------------------------------ the table
 
@@ -134,14 +140,14 @@ class Routes:
 
     def _add_model(self, model: ServedModel) -> None:
         name, version = model.name, self._service.version
-        predictor = self._predictors[name]
-        infer = self._infer(predictor, OipModel(model, version))
+        lane = self._lanes[name]
+        infer = self._infer(lane, OipModel(model, version))
         metadata = fixed(documents.model_metadata(model, version))
-        predicting = self._add("/predict/{model}", name, {b"POST": self._predict(predictor)}, infers=True)
+        predicting = self._add("/predict/{model}", name, {b"POST": self._predict(lane)}, lane)
         if len(self._service.models) == 1:
             self._routes[b"/predict"] = predicting
         for base in ("/v2/models/{model}", "/v2/models/{model}/versions/{version}"):
-            self._add(f"{base}/infer", name, {b"POST": infer}, infers=True)
+            self._add(f"{base}/infer", name, {b"POST": infer}, lane)
             self._get(base, metadata, name)
             self._get(f"{base}/config", fixed(documents.model_config(model)), name)
             self._get(
@@ -153,11 +159,13 @@ class Routes:
         self._add(pattern, model, {b"GET": handler, b"HEAD": handler})
 
     def _add(
-        self, pattern: str, model: str, methods: Mapping[bytes, Handler], *, infers: bool = False
+        self, pattern: str, model: str, methods: Mapping[bytes, Handler], lane: Lane | None = None
     ) -> Route:
         path = pattern.replace("{model}", model).replace("{version}", self._service.version)
-        account = self._metrics.account(pattern.replace("/versions/{version}", ""), model, infers=infers)
-        route = self._routes[quote(path).encode()] = Route(methods, account)
+        account = self._metrics.account(
+            pattern.replace("/versions/{version}", ""), model, infers=lane is not None
+        )
+        route = self._routes[quote(path).encode()] = Route(methods, account, lane)
         return route
 
     def _find_near(self, path: str) -> str:
@@ -178,7 +186,7 @@ class Routes:
 
     def _stats(self, models: Iterable[ServedModel]) -> dict[str, Any]:
         version = self._service.version
-        entries = [documents.statistics(one, version, self._metrics.inferences(one.name)) for one in models]
+        entries = [documents.statistics(one, version, self._metrics.stages(one.name)) for one in models]
         return {"model_stats": entries}
 
     def _index(self) -> dict[str, Any]:
@@ -196,68 +204,131 @@ class Routes:
 
     # ------------------------------------------------------------------ inference
 
-    def _predict(self, predictor: Predictor) -> Handler:
-        release = self._service.release
+    def _predict(self, lane: Lane) -> Handler:
+        face = PredictFace(lane, self._service.release, self._limits.body_bytes)
+        crew = self._crew
 
-        def handle(request: Request) -> Outcome:
-            ticket = Ticket()
+        def in_turn(request: Request) -> None:
+            job = face.row_job(request)
+            if job is None:
+                payloads, is_list = face.items(request)
+                if is_list:
+                    return spread(request, payloads)
+                job = face.single(request, payloads[0])
+                _decoded_now(job, request)
+            lane.add(job)
+            return None
 
-            def work() -> Reply:
-                body, kind = self._body(request), request.headers.get(b"content-type")
-                return predict.answer(predictor, body, kind, release, ticket)
+        def spread(request: Request, payloads: Sequence[Any]) -> None:
+            items = ListReply(request, len(payloads), crew.tell)
 
-            return self._perform(
-                request, ticket, work, in_turn=predictor.quick and predictor.prepares_quickly
-            )
+            def prepare(index: int) -> None:
+                job = face.listed(request, payloads[index], items, index)
+                if job is not None:
+                    crew.put(lane, [job])
 
-        return handle
+            def prepare_all() -> None:
+                jobs = (face.listed(request, payload, items, at) for at, payload in enumerate(payloads))
+                crew.put(lane, [job for job in jobs if job is not None])
 
-    def _infer(self, predictor: Predictor, model: OipModel) -> Handler:
-        def handle(request: Request) -> Outcome:
-            ticket = Ticket()
+            if lane.predictor.prepares_quickly:
+                crew.spread([partial(self._guarded, request, prepare_all)], request)
+                return
+            parts = [
+                partial(self._guarded, request, partial(prepare, index)) for index in range(len(payloads))
+            ]
+            crew.spread(parts, request)
 
-            def work() -> Reply:
-                parsed = model.parse(self._body(request), request.headers.get(HEADER_LENGTH))
-                if parsed.timeout_s is not None:
-                    ticket.deadline = request.arrived + parsed.timeout_s
-                names = [output.name for output in parsed.outputs]
-                reply = model.render(parsed, predictor.run(parsed.arrays, names, ticket))
-                return encoded(reply, request.headers.get(b"accept-encoding"))
+        def work(request: Request) -> None:
+            payloads, is_list = face.items(request)
+            if is_list:
+                spread(request, payloads)
+                return
+            job = face.single(request, payloads[0])
+            request.decode_s = time.perf_counter() - request.arrived - request.queue_s
+            crew.put(lane, [job])
 
-            return self._perform(request, ticket, work, in_turn=predictor.quick)
+        return self._either(lane, in_turn, work, prepares_quickly=lane.predictor.prepares_quickly)
 
-        return handle
+    def _infer(self, lane: Lane, oip: OipModel) -> Handler:
+        face = InferFace(lane, oip, self._limits.body_bytes)
+        crew = self._crew
 
-    def _body(self, request: Request) -> bytes:
-        return decoded(request.body, request.headers.get(b"content-encoding"), self._limits.body_bytes)
+        def in_turn(request: Request) -> None:
+            job = face.row_job(request)
+            if job is None:
+                job = face.job(request)
+                _decoded_now(job, request)
+            lane.add(job)
 
-    def _perform(
-        self, request: Request, ticket: Ticket, work: Callable[[], Reply], *, in_turn: bool
-    ) -> Outcome:
+        def work(request: Request) -> None:
+            job = face.job(request)
+            request.decode_s = time.perf_counter() - request.arrived - request.queue_s
+            crew.put(lane, [job])
+
+        return self._either(lane, in_turn, work, prepares_quickly=True)
+
+    def _either(
+        self,
+        lane: Lane,
+        in_turn: Callable[[Request], None],
+        work: Callable[[Request], None],
+        *,
+        prepares_quickly: bool,
+    ) -> Handler:
         """In this turn of the event loop where that is quick for certain, else on a thread."""
-        if in_turn and len(request.body) <= _LOOP_BODY_BYTES and b"content-encoding" not in request.headers:
-            return self._guarded(request, ticket, work)
-        return self._threads.submit(lambda: self._guarded(request, ticket, work), ticket)
+        crew, begins = self._crew, time.perf_counter
 
-    def _guarded(self, request: Request, ticket: Ticket, work: Callable[[], Reply]) -> Reply:
-        """Do the work; whatever it raises becomes an answer. Runs on any thread."""
+        def handle(request: Request) -> Outcome:
+            if b"x-sealift-timeout-ms" in request.headers:
+                request.deadline = request.arrived + _timeout_s(request)
+            if (
+                lane.in_turn
+                and prepares_quickly
+                and len(request.body) <= LOOP_BYTES
+                and b"content-encoding" not in request.headers
+            ):
+                in_turn(request)
+                return None
+
+            def begin() -> None:
+                request.queue_s = begins() - request.arrived
+                request.check()
+                work(request)
+
+            crew.begin(partial(self._guarded, request, begin), request)
+            return None
+
+        return handle
+
+    def _guarded(self, request: Request, work: Callable[[], None]) -> None:
+        """Prepare on a thread; whatever is raised becomes the answer."""
         try:
-            return work()
+            work()
         except RequestError as error:
-            if isinstance(error, ModelFailed):
-                log.warning("request %s: %s", request.request_id.decode(), error.message)
-            return error_reply(error)
-        except _FOREIGN:
-            return self._internal(request)
-        finally:
-            request.inference_s = ticket.inference_s
+            self._crew.tell(partial(request.connection.reply, request, error_reply(error)))
+        except FOREIGN:
+            self._crew.tell(partial(request.connection.reply, request, internal(request)))
 
-    def _internal(self, request: Request) -> Reply:
-        name = request.request_id.decode()
-        log.exception("request %s failed", name)
-        return problem(
-            500, "internal", f"internal error; the log of the server has it under request id {name}"
+
+def _decoded_now(job: Job, request: Request) -> None:
+    job.since = now = time.perf_counter()
+    request.decode_s = now - request.arrived
+
+
+def _timeout_s(request: Request) -> float:
+    """How long the client waits, by its header. Raises: InvalidInput: that is no number of milliseconds."""
+    text = request.headers[b"x-sealift-timeout-ms"]
+    try:
+        timeout_s = float(text) / 1000
+    except ValueError:
+        timeout_s = math.nan
+    if not 0 < timeout_s < 86_400:
+        raise InvalidInput(
+            f"X-Sealift-Timeout-Ms: expected milliseconds above 0, got {text.decode('latin-1')!r}",
+            code="invalid_header",
         )
+    return timeout_s
 
 
 def fixed(document: Any) -> Handler:

@@ -1,0 +1,46 @@
+"""One run on all cores, or one single-thread run per core: a pure decision from what was measured.
+
+Two single-thread runs side by side do more than one two-thread run after the other, but a single request is
+answered sooner on all cores (DESIGN 4). So the load decides, run by run; nothing pauses to switch.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from enum import Enum
+
+
+class Layout(Enum):
+    """How a run uses the processor."""
+
+    WIDE = "all cores"
+    NARROW = "one core"
+
+
+@dataclass(frozen=True, slots=True)
+class Layouts:
+    """What a model can do here.
+
+    `cores`: single-thread runs that fit side by side, 0: there is no second layout. `speedup`: how many times
+    faster a run on all cores is than one on a single core, measured; 0: not worth having.
+    """
+
+    cores: int = 0
+    speedup: float = 1.0
+
+
+def choose(waiting: int, wide: int, narrow: int, layouts: Layouts) -> Layout | None:
+    """The layout of the next run; None: it waits until a run ends.
+
+    While fewer runs are wanted at once than a run on all cores is faster, one after the other on all cores ends
+    sooner; with more the cores are worth more apart. A run that finds the processor idle never waits.
+
+    Args:
+        waiting: runs that could begin now, this one included.
+        wide, narrow: runs in progress.
+    """
+    if not layouts.cores:
+        return None if wide else Layout.WIDE
+    if waiting + wide + narrow <= layouts.speedup:
+        return None if wide else Layout.WIDE
+    return None if wide + narrow >= layouts.cores else Layout.NARROW

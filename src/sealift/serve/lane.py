@@ -1,0 +1,362 @@
+"""Lane: the requests of one model on their way through the engine, as batches.
+
+A quick model runs at the end of the event loop's turn, with everything that arrived in it. For the others a
+`Crew` of threads asks the lane for the next run.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import time
+from collections.abc import Hashable, Sequence
+from functools import cached_property
+from typing import Any, Final, NamedTuple, Protocol
+
+import numpy as np
+
+from sealift.engine.batching import BatchPolicy, decide
+from sealift.engine.concurrency import Layout, choose
+from sealift.engine.protocol import Arrays
+from sealift.errors import DeadlinePassed, ModelFailed, RequestError, Unavailable
+from sealift.model.row_form import RowForm
+from sealift.serve.admission import Admission
+from sealift.serve.http.message import Reply, Request, problem
+from sealift.serve.predictor import Predictor
+from sealift.serve.ticket import Ticket, deadline_passed
+
+log = logging.getLogger(__name__)
+
+_DEMOTE_AFTER: Final = 3
+_SLOW: Final = 10
+"""A run that takes this many times the bound of a quick one is slow, whatever else the machine does."""
+LOOP_BYTES: Final = 16 * 1024
+"""A larger request is read on a thread, however quick its model: parsing alone would hold up everybody."""
+OVERLOADED: Final = "more requests than can be answered in time; retry later"
+FOREIGN: Final = (Exception, SystemExit)
+"""What an engine or a handler may raise: they are foreign code, and one calls `sys.exit`."""
+
+
+class Ran:
+    """What a run gave; several jobs may be rows of it."""
+
+    def __init__(self, outputs: Arrays, rows: int) -> None:
+        self.outputs = outputs
+        self.rows = rows
+        self.answers: list[dict[str, Any]] | None = None
+
+    def part(self, start: int, rows: int) -> Arrays:
+        """The outputs of `rows` rows from `start` on; everything, where the run was one job's."""
+        if rows == self.rows:
+            return self.outputs
+        return {name: array[start : start + rows] for name, array in self.outputs.items()}
+
+    @cached_property
+    def flat(self) -> dict[str, list[Any]]:
+        """By output: the values of each row, flat; only where every output has the rows as its first axis."""
+        return {name: array.reshape(self.rows, -1).tolist() for name, array in self.outputs.items()}
+
+
+class Face(Protocol):
+    """What a job's answer looks like, and to whom it goes."""
+
+    def render(self, job: Job, ran: Ran | RequestError, start: int) -> Any:
+        """The answer, from row `start` of the run on, or from why there was none. On the thread that ran it."""
+        ...
+
+    def deliver(self, job: Job, answer: Any) -> None:
+        """Hand the answer over; in the event loop's thread."""
+        ...
+
+
+class Job:
+    """What one request (or one item of its list) wants of the engine.
+
+    `inputs`: arrays, or the flat values of one row; `key` is then the `RowForm` that stacks them. `outputs`: the
+    names wanted, None: all. `key` and `rows` as in `engine.batching`, None: it runs alone.
+    """
+
+    __slots__ = ("claim", "face", "inputs", "key", "outputs", "rows", "since")
+
+    def __init__(
+        self,
+        inputs: Arrays | Sequence[float],
+        claim: Ticket,
+        face: Face,
+        outputs: Sequence[str] | None = None,
+        key: Hashable = None,
+        rows: int = 1,
+    ) -> None:
+        self.inputs = inputs
+        self.claim = claim
+        self.face = face
+        self.outputs = outputs
+        self.key = key
+        self.rows = rows
+        self.since = 0.0
+
+
+class Run(NamedTuple):
+    """A batch on its way: `late` are told so, `jobs` run."""
+
+    jobs: list[Job]
+    late: list[Job]
+    layout: Layout
+
+
+class Ended(NamedTuple):
+    """A run that ended: answers of `jobs` in order, when it began and what it took."""
+
+    jobs: list[Job]
+    answers: list[Any]
+    layout: Layout
+    began: float
+    seconds: float
+
+
+class Tally(Protocol):
+    """What is counted of runs; called in the event loop's thread."""
+
+    def ran(self, ended: Ended) -> None:
+        """A run ended."""
+        ...
+
+    def drop(self, reason: str) -> None:
+        """A job was dropped before its run: `abandoned`, or `deadline` passed."""
+        ...
+
+
+class Threads(Protocol):
+    """Where jobs go that do not run in the loop's turn."""
+
+    def put(self, lane: Lane, jobs: Sequence[Job]) -> None:
+        """Jobs that are prepared; from any thread."""
+        ...
+
+    def check_room(self) -> None:
+        """Raises: Unavailable: the queue is full."""
+        ...
+
+
+class Lane:
+    """One model's queue and the runs it makes of it.
+
+    Jobs come in two ways: `add` for a run at the end of the loop's turn, and `put` for the threads of a crew,
+    which calls `put`, `next_run`, `ended` under its lock.
+    """
+
+    def __init__(self, predictor: Predictor, tally: Tally, promised_s: float | None = None) -> None:
+        self.predictor = predictor
+        self.in_turn = predictor.quick
+        self.policy = BatchPolicy(predictor.max_rows, predictor.model.batching.wait_s)
+        self.admission = Admission(promised_s, max(predictor.layouts.cores, 1))
+        self.threads: Threads
+        self.look_at: float | None = None
+        self._tally = tally
+        self._turn: list[Job] = []
+        self._waiting: list[Job] = []
+        self._wide = self._narrow = 0
+        self._slow_runs = 0
+
+    def refuse(self) -> None:
+        """Count a request that could not be answered in time."""
+        self._tally.drop("overload")
+
+    def key_of(self, inputs: Arrays) -> tuple[Hashable, int]:
+        """Key and rows of a job with these inputs; a key of its own where it must run alone."""
+        if self.policy.max_rows <= 1:
+            return None, 1
+        rows = {array.shape[0] if array.ndim else 0 for array in inputs.values()}
+        if len(rows) != 1 or 0 in rows:
+            return object(), 1
+        key = tuple([(name, array.dtype.str, array.shape[1:]) for name, array in inputs.items()])
+        return key, rows.pop()
+
+    async def infer(self, arrays: Arrays, outputs: Sequence[str] | None, ticket: Ticket) -> Arrays:
+        """Run once, for a face that brings arrays; in the event loop's thread. Cancelled: nobody waits any more.
+
+        Args:
+            arrays: checked against the signature.
+            outputs: the names wanted, None for all.
+        Raises: RequestError: refused, dropped or failed.
+        """
+        began = time.perf_counter()
+        if not self.admission.lets_in(began):
+            self.refuse()
+            raise Unavailable(OVERLOADED, code="overloaded")
+        future: asyncio.Future[Arrays] = asyncio.get_running_loop().create_future()
+        key, rows = self.key_of(arrays)
+        job = Job(arrays, ticket, _Awaited(future), outputs, key, rows)
+        if not self.in_turn:
+            self.threads.check_room()
+        self.admission.entered(began)
+        try:
+            if self.in_turn and sum([array.nbytes for array in arrays.values()]) <= LOOP_BYTES:
+                job.since = began
+                self.add(job)
+            else:
+                self.threads.put(self, [job])
+            return await future
+        except asyncio.CancelledError:
+            ticket.abandoned = True
+            raise
+        finally:
+            now = time.perf_counter()
+            self.admission.left(now, now - began, counts=ticket.inference_s > 0)
+
+    # ------------------------------------------------------------------ in the loop's turn
+
+    def add(self, job: Job) -> None:
+        """Run it at the end of this turn of the event loop, with what else arrives in it."""
+        if not self._turn:
+            asyncio.get_running_loop().call_soon(self.flush)
+        self._turn.append(job)
+
+    def flush(self) -> None:
+        """Run everything that was added."""
+        queue, self._turn = self._turn, []
+        while queue:
+            now = time.perf_counter()
+            decision = decide(queue, self.policy, now, idle=True)
+            queue = decision.rest
+            for job in decision.late:
+                self.drop(job, job.face.render(job, lateness(job), 0))
+            if decision.batch:
+                self._in_turn(decision.batch)
+            elif decision.look_at is not None:
+                self._turn, queue = queue + self._turn, []
+                asyncio.get_running_loop().call_later(decision.look_at - now, self.flush)
+
+    def _in_turn(self, jobs: list[Job]) -> None:
+        ended = self.execute(Run(jobs, [], Layout.NARROW))
+        self.deliver(ended)
+        if ended.seconds <= self.predictor.options.quick_s * _SLOW:
+            self._slow_runs = 0
+            return
+        self._slow_runs += 1
+        if self._slow_runs >= _DEMOTE_AFTER:
+            self.in_turn = False
+            log.warning(
+                "%s: runs take %.1f ms, so they leave the event loop",
+                self.predictor.model.name, ended.seconds * 1e3,
+            )  # fmt: skip
+
+    def drop(self, job: Job, answer: Any) -> None:
+        """Count and tell that a job was not run."""
+        self._tally.drop("abandoned" if job.claim.abandoned else "deadline")
+        job.face.deliver(job, answer)
+
+    def deliver(self, ended: Ended) -> None:
+        """Count a run and hand its answers over."""
+        self._tally.ran(ended)
+        for job, answer in zip(ended.jobs, ended.answers, strict=True):
+            job.face.deliver(job, answer)
+
+    # ------------------------------------------------------------------ on threads
+
+    @property
+    def waiting(self) -> Sequence[Job]:
+        """What waits for a thread, the oldest first."""
+        return self._waiting
+
+    def put(self, jobs: Sequence[Job]) -> None:
+        """Jobs for `next_run`."""
+        self._waiting.extend(jobs)
+
+    def next_run(self, now: float) -> Run | None:
+        """The run that a free thread should make now; None: nothing can run, or not before `look_at`."""
+        self.look_at = None
+        if not self._waiting:
+            return None
+        wanted = max(self.admission.inside - self._wide - self._narrow, 1)
+        layout = choose(wanted, self._wide, self._narrow, self.predictor.layouts)
+        decision = decide(self._waiting, self.policy, now, idle=layout is not None)
+        self._waiting, self.look_at = decision.rest, decision.look_at
+        if not decision.batch or layout is None:
+            return Run([], decision.late, Layout.WIDE) if decision.late else None
+        self._wide += layout is Layout.WIDE
+        self._narrow += layout is Layout.NARROW
+        return Run(decision.batch, decision.late, layout)
+
+    def ended(self, run: Run) -> None:
+        """A run that `next_run` gave has ended."""
+        if run.jobs:
+            self._wide -= run.layout is Layout.WIDE
+            self._narrow -= run.layout is Layout.NARROW
+
+    def execute(self, run: Run) -> Ended:
+        """Run a batch and render the answers, on any thread; whatever goes wrong becomes an answer.
+
+        What fails together is tried again one by one: a neighbour's bad row is not one's own.
+        """
+        jobs = run.jobs
+        began = time.perf_counter()
+        result = self._run(jobs, run.layout)
+        seconds = time.perf_counter() - began
+        for job in jobs:
+            claim = job.claim
+            claim.queue_s += began - job.since
+            claim.inference_s += seconds
+        if isinstance(result, RequestError) and len(jobs) > 1:
+            parts = [self.execute(Run([job], [], run.layout)) for job in jobs]
+            return Ended(jobs, [part.answers[0] for part in parts], run.layout, began, seconds)
+        start, answers = 0, []
+        for job in jobs:
+            answers.append(job.face.render(job, result, start))
+            start += job.rows
+        return Ended(jobs, answers, run.layout, began, seconds)
+
+    def _run(self, jobs: list[Job], layout: Layout) -> Ran | RequestError:
+        try:
+            outputs = jobs[0].outputs if len(jobs) == 1 else None
+            session = self.predictor.session_for(layout)
+            return Ran(session.run(self._stacked(jobs), outputs), sum([job.rows for job in jobs]))
+        except RequestError as error:
+            return error
+        except FOREIGN as error:
+            log.exception("%s: a run failed", self.predictor.model.name)
+            return ModelFailed(f"the run failed: {error!r}", code="model_failed")
+
+    def _stacked(self, jobs: list[Job]) -> Arrays:
+        """The inputs of the run. Raises: InvalidInput: a value that the datatype cannot hold."""
+        key = jobs[0].key
+        if isinstance(key, RowForm):
+            return key.stacked([job.inputs for job in jobs if isinstance(job.inputs, Sequence)])
+        parts = [job.inputs for job in jobs if isinstance(job.inputs, dict)]
+        if len(parts) == 1:
+            return parts[0]
+        return {name: np.concatenate([part[name] for part in parts]) for name in parts[0]}
+
+
+class _Awaited:
+    """The face of a coroutine that waits for the outputs themselves."""
+
+    __slots__ = ("_future",)
+
+    def __init__(self, future: asyncio.Future[Arrays]) -> None:
+        self._future = future
+
+    def render(self, job: Job, ran: Ran | RequestError, start: int) -> Arrays | RequestError:
+        return ran if isinstance(ran, RequestError) else ran.part(start, job.rows)
+
+    def deliver(self, job: Job, answer: Any) -> None:  # noqa: ARG002 - the future knows who waits
+        if self._future.done():
+            return
+        if isinstance(answer, RequestError):
+            self._future.set_exception(answer)
+        else:
+            self._future.set_result(answer)
+
+
+def lateness(job: Job) -> RequestError:
+    """Why a job was dropped."""
+    return (
+        DeadlinePassed("the client has gone", code="abandoned") if job.claim.abandoned else deadline_passed()
+    )
+
+
+def internal(claim: Ticket) -> Reply:
+    """The answer when something of ours failed; call it where the exception is handled."""
+    name = claim.request_id.decode() if isinstance(claim, Request) else "?"
+    log.exception("request %s failed", name)
+    return problem(500, "internal", f"internal error; the log of the server has it under request id {name}")
