@@ -173,6 +173,12 @@ class NotServing(SealiftError):
     exit_code = 50
 
 
+class Degraded(SealiftError):
+    """A release serves, but not on the device that it declares first."""
+
+    exit_code = 51
+
+
 class NotActivated(SealiftError):
     """A check failed before traffic; the old release, if any, serves on."""
 

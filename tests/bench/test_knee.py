@@ -5,9 +5,9 @@ from __future__ import annotations
 from dataclasses import replace
 
 import pytest
+from tests.bench.steps import step
 
 from sealift.bench.knee import find_knee
-from tests.bench.steps import step
 
 
 def rate_of(*steps: object, slo_ms: float | None = 50.0) -> float | None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 from collections.abc import AsyncIterator, Awaitable, Callable
+from typing import cast
 
 import pytest
 
@@ -22,40 +23,51 @@ BUSY = b"HTTP/1.1 503 Service Unavailable\r\ncontent-length: 0\r\n\r\n"
 CLOSING = b"HTTP/1.1 200 OK\r\nconnection: close\r\ncontent-length: 2\r\n\r\nok"
 ASKED = Asked("case", "/predict", {}, b"{}")
 
-Reply = Callable[[], Awaitable[bytes]]
+Reply = Callable[[], "tuple[float, bytes]"]
+"""What a server answers to its next request: after so many seconds, these bytes; b'': it drops the connection."""
+
+
+class Served(asyncio.Protocol):
+    """One connection of the server."""
+
+    def __init__(self, reply: Reply, transports: list[asyncio.Transport]) -> None:
+        self._reply, self._transports = reply, transports
+        self._data = b""
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        self._transport = cast(asyncio.Transport, transport)
+        self._transports.append(self._transport)
+
+    def data_received(self, data: bytes) -> None:
+        self._data += data
+        if self._data.endswith(b"\r\n\r\n{}"):
+            self._data = b""
+            delay_s, answer = self._reply()
+            asyncio.get_running_loop().call_later(delay_s, self._answer, answer)
+
+    def _answer(self, answer: bytes) -> None:
+        self._transport.write(answer)
+        if not answer or b"close" in answer:
+            self._transport.close()
 
 
 @contextlib.asynccontextmanager
 async def serving(reply: Reply) -> AsyncIterator[Address]:
-    """A server that answers each request with what `reply` gives; b'' drops the connection."""
-
-    async def talk(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        with contextlib.suppress(ConnectionError, asyncio.IncompleteReadError):
-            while True:
-                await reader.readuntil(b"\r\n\r\n{}")
-                answer = await reply()
-                if not answer:
-                    break
-                writer.write(answer)
-                await writer.drain()
-                if b"close" in answer:
-                    break
-        writer.close()
-        with contextlib.suppress(ConnectionError):
-            await writer.wait_closed()
-
-    server = await asyncio.start_server(talk, "127.0.0.1", 0)
+    transports: list[asyncio.Transport] = []
+    loop = asyncio.get_running_loop()
+    server = await loop.create_server(lambda: Served(reply, transports), "127.0.0.1", 0)
     try:
         yield Address("127.0.0.1", server.sockets[0].getsockname()[1])
     finally:
         server.close()
+        for transport in transports:
+            transport.abort()
+        await server.wait_closed()
+        await asyncio.sleep(0)
 
 
 def always(answer: bytes) -> Reply:
-    async def reply() -> bytes:
-        return answer
-
-    return reply
+    return lambda: (0.0, answer)
 
 
 async def closed(reply: Reply, connections: int = 4, seconds: float = 0.2) -> Step:
@@ -77,19 +89,16 @@ async def constant(reply: Reply, rate: float, seconds: float, most: int = 8) -> 
 
 
 def test_clients_send_their_next_request_when_they_have_the_answer() -> None:
-    waiting = most = 0
+    asked = 0
 
-    async def reply() -> bytes:
-        nonlocal waiting, most
-        waiting += 1
-        most = max(most, waiting)
-        await asyncio.sleep(0.001)
-        waiting -= 1
-        return OK
+    def reply() -> tuple[float, bytes]:
+        nonlocal asked
+        asked += 1
+        return 0.001, OK
 
     step = asyncio.run(closed(reply, connections=3))
-    assert most == 3
     assert step.statuses.keys() == {200}
+    assert asked == step.statuses[200] + 3, "each client has one request under way, to the end"
     assert step.errors == 0
     assert step.p50_ms is not None
     assert step.p50_ms >= 1.0
@@ -106,12 +115,10 @@ def test_a_latency_begins_when_the_request_was_due_not_when_it_could_be_sent() -
     """Coordinated omission: one stall of 0.3 s delays 30 requests at 100/s, and every one of them counts."""
     count = 0
 
-    async def reply() -> bytes:
+    def reply() -> tuple[float, bytes]:
         nonlocal count
         count += 1
-        if count == 20:
-            await asyncio.sleep(0.3)
-        return OK
+        return (0.3 if count == 20 else 0.0), OK
 
     step = asyncio.run(constant(reply, 100, 1.0, most=1))
     assert step.statuses == {200: 100}
@@ -122,11 +129,10 @@ def test_a_latency_begins_when_the_request_was_due_not_when_it_could_be_sent() -
 def test_what_nobody_answers_is_counted_with_the_time_it_waited() -> None:
     asked = 0
 
-    async def reply() -> bytes:
+    def reply() -> tuple[float, bytes]:
         nonlocal asked
         asked += 1
-        await asyncio.sleep(3600)
-        return OK
+        return 3600.0, OK
 
     step = asyncio.run(constant(reply, 50, 0.2, most=4))
     assert asked == 4

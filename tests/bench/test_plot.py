@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from xml.etree import ElementTree
 
-from sealift.bench.plot import page, rows, sentences, svg, text_plot
 from tests.bench.steps import curve, step
+
+from sealift.bench.plot import page, rows, sentences, svg, text_plot
 
 RISING = (step(100, 5), step(200, 8), step(400, 20), step(800, 120))
 

@@ -53,6 +53,13 @@ def test_the_memory_of_all_processes_of_a_check_counts() -> None:
     assert check_release(python(code)).memory_mb > 150
 
 
+def test_memory_that_was_only_held_to_try_batches_does_not_count() -> None:
+    tried = replace(REPORT, trials_mb=10_000.0)
+    held = "import time; x = bytearray(150_000_000); time.sleep(0.3)"
+    assert check_release(python(f"{held}; print({REPORT.encode()!r})")).memory_mb > 150
+    assert check_release(python(f"{held}; print({tried.encode()!r})")) == tried
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize(
     ("code", "said"),

@@ -17,7 +17,8 @@ from tests import coupled_nets
 from sealift.check.golden import GoldenSet, decode_set, encode_set, read_batch_reason
 from sealift.check.record import record_service
 from sealift.check.report import NEVER_HERE, Finding
-from sealift.check.run import check_service
+from sealift.check.run import _Memory, check_service
+from sealift.engine.tuning import forget_peak
 from sealift.errors import StoreError, UsageError
 from sealift.model.declaration import TensorInput, TensorOutput
 from sealift.model.onnx_graph import read_signature
@@ -153,6 +154,17 @@ def test_neither_batches_that_are_too_long_nor_such_as_do_not_fit_are_chosen(tmp
     report = check_service(service, tmp_path / "goldens", settings(slo=0.001, memory=10))
     assert report.max_rows == {"m": 1}
     assert "not batched: two rows are more than time or memory permit" in report.findings[-2].detail
+
+
+def test_what_is_held_to_try_something_out_is_not_the_peak() -> None:
+    forget_peak()
+    memory = _Memory()
+    before_mb = memory.peak_mb()
+    tried = np.ones(200_000_000, np.uint8)
+    del tried
+    memory.leave_out()
+    assert memory.trials_bytes > 150e6
+    assert memory.peak_mb() < before_mb + 50
 
 
 def test_a_reason_is_read_without_the_rest_of_the_goldens(tmp_path: Path) -> None:

@@ -26,6 +26,7 @@ BEATS = st.builds(
     canaries=COUNTS,
     canary_failures=COUNTS,
     canary_problem=st.text(max_size=20),
+    degraded=st.text(max_size=20),
     in_flight=COUNTS,
     oldest_s=st.floats(0, 1e6),
 )

@@ -90,6 +90,18 @@ def test_a_watched_release_with_one_to_go_back_to() -> None:
     assert status.exit_code == 0
 
 
+def test_a_degraded_release_is_loud_and_has_an_exit_code_of_its_own() -> None:
+    why = "fraud runs on cpu: cuda cannot be used: /dev/nvidiactl is not there: no NVIDIA driver is loaded"
+    found = service(Phase.COMMITTED, supervisor=supervisor(degraded=why), left=None)
+    status = box(service(), found)
+    text = render(status, UTC)
+    assert f"\n  DEGRADED: {why} (to accept it: sealift config set fraud device=cpu)\n" in text
+    assert status.exit_code == 51
+    assert [entry["degraded"] for entry in to_json(status)["services"]] == ["", why]
+    dead = replace(found, supervisor=None)
+    assert box(found, dead).exit_code == 50, "not serving at all is worse"
+
+
 def test_an_installed_release_that_nobody_serves() -> None:
     found = service(Phase.COMMITTED, supervisor=None, others=(), history=(), left=None)
     status = box(replace(found, journal=Journal(turn(Phase.COMMITTED), (NEW_TREE,)), demands=Demands()))

@@ -25,6 +25,7 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
         "model.pt",
         "model.xml",
         "handler.py",
+        "tokenizer.json",
         "requirements.txt",
         "pylock.toml",
         "pip-freeze.txt",

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-import threading
 import time
 from collections.abc import Mapping, Sequence
+from copy import copy
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -14,42 +15,52 @@ from numpy.typing import NDArray
 from tests.serve.nets import brightness, colours, fraud, info, one_echo, save, served
 
 from sealift.engine.choose import engine_for
-from sealift.engine.protocol import Arrays, EngineOptions, Session
+from sealift.engine.concurrency import Layout, Layouts
+from sealift.engine.protocol import Arrays, EngineOptions, Loaded
 from sealift.errors import DeadlinePassed, InvalidInput, ModelFailed
-from sealift.model.service import ServedModel
+from sealift.model.service import Batching, ServedModel
 from sealift.serve.predictor import PredictorOptions, load_predictor
 from sealift.serve.ticket import Ticket
 
 
 class Engine:
-    """An engine whose runs take as long as the test says, in threads that it counts."""
+    """An engine whose runs take as long as the test says: `seconds` on one thread, less on more."""
 
     device = "cpu"
+    degraded = ""
 
-    def __init__(self, seconds: float = 0.0, refuses: bool = False) -> None:
+    def __init__(self, seconds: float = 0.0, *, speedup: float = 1.0, shares: bool = True) -> None:
         self.seconds = seconds
-        self.refuses = refuses
-        self.loads: list[EngineOptions] = []
-        self.inside = 0
-        self.most = 0
-        self._lock = threading.Lock()
+        self.speedup = speedup
+        self.shares = shares
+        self.refuses = False
+        self.loads: list[int] = []
+        self.rows: list[int] = []
+        self.threads = 0
 
-    def load(self, model: Path, options: EngineOptions) -> Session:
-        self.loads.append(options)
-        return self
+    def load(self, model: Path, options: EngineOptions) -> Loaded:
+        self.loads.append(options.threads)
+        return self._with(options.threads)
+
+    def with_threads(self, threads: int, *, may_copy: bool) -> Loaded | None:
+        return self._with(threads) if self.shares or may_copy else None
+
+    def idle(self) -> None:
+        pass
+
+    def _with(self, threads: int) -> Engine:
+        other = copy(self)
+        other.threads = threads
+        return other
 
     def run(self, inputs: Mapping[str, NDArray[Any]], outputs: Sequence[str] | None = None) -> Arrays:
         if self.refuses:
             raise ModelFailed("no", code="model_failed")
-        with self._lock:
-            self.inside += 1
-            self.most = max(self.most, self.inside)
-        end = time.perf_counter() + self.seconds
+        self.rows.append(len(inputs["x"]))
+        end = time.perf_counter() + self.seconds / (1 if self.threads == 1 else self.speedup)
         while time.perf_counter() < end:
             time.sleep(0)
-        with self._lock:
-            self.inside -= 1
-        return {"y": np.zeros(1, np.float32)}
+        return {"y": np.zeros((len(inputs["x"]), 2), np.float32)}
 
 
 @pytest.fixture
@@ -60,19 +71,45 @@ def model(tmp_path: Path) -> ServedModel:
 X = {"x": np.zeros((1, 2), np.float32)}
 
 
-def test_a_quick_model_is_reloaded_on_one_thread_and_runs_in_the_loop(model: ServedModel) -> None:
-    engine = Engine()
-    predictor = load_predictor(model, engine, PredictorOptions(threads=4))
+def test_a_quick_model_runs_in_the_loop_on_one_thread(model: ServedModel) -> None:
+    predictor = load_predictor(model, Engine(), PredictorOptions(threads=4))
     assert predictor.quick
     assert predictor.prepares_quickly
-    assert [options.threads for options in engine.loads] == [4, 1]
+    assert isinstance(predictor.wide, Engine)
+    assert predictor.wide.threads == 1
+    assert predictor.narrow is None
 
 
-def test_a_slow_model_keeps_its_threads(model: ServedModel) -> None:
-    engine = Engine(0.002)
-    predictor = load_predictor(model, engine, PredictorOptions(threads=4))
+def test_a_slow_model_has_two_layouts_and_knows_what_all_cores_are_worth(model: ServedModel) -> None:
+    predictor = load_predictor(model, Engine(0.006, speedup=3.0), PredictorOptions(threads=4))
     assert not predictor.quick
-    assert len(engine.loads) == 1
+    assert isinstance(predictor.narrow, Engine)
+    assert (predictor.layouts.cores, predictor.narrow.threads) == (4, 1)
+    assert predictor.layouts.speedup == pytest.approx(3.0, rel=0.4)
+    assert predictor.session_for(Layout.NARROW) is predictor.narrow
+    assert predictor.session_for(Layout.WIDE) is predictor.wide
+
+
+def test_where_all_cores_gain_nothing_every_run_takes_one(model: ServedModel) -> None:
+    assert load_predictor(model, Engine(0.004), PredictorOptions(threads=4)).layouts == Layouts(4, 0.0)
+
+
+def test_the_second_layout_is_off_where_its_copy_would_break_the_memory_limit(model: ServedModel) -> None:
+    tight = PredictorOptions(threads=4, max_memory_bytes=1)
+    predictor = load_predictor(model, Engine(0.004, shares=False), tight)
+    assert (predictor.narrow, predictor.layouts) == (None, Layouts())
+    assert load_predictor(model, Engine(0.004), tight).narrow is not None
+    assert load_predictor(model, Engine(0.004, shares=False), PredictorOptions(threads=4)).narrow is not None
+
+
+def test_sizes_up_to_the_measured_one_are_warmed(model: ServedModel) -> None:
+    engine = Engine(0.001)
+    predictor = load_predictor(replace(model, batching=Batching("", 8)), engine)
+    assert predictor.max_rows == 8
+    assert [rows for rows in engine.rows if rows > 1] == [2, 4, 8]
+    unproven = Engine(0.001)
+    assert load_predictor(model, unproven).max_rows == 1
+    assert set(unproven.rows) == {1}
 
 
 def test_a_model_with_an_open_inner_axis_is_never_quick(tmp_path: Path) -> None:
@@ -86,43 +123,15 @@ def test_photos_and_handlers_are_prepared_outside_the_loop(tmp_path: Path) -> No
 
 
 def test_a_model_that_takes_no_made_up_input_still_loads(model: ServedModel) -> None:
-    assert not load_predictor(model, Engine(refuses=True)).quick
-
-
-def test_a_model_that_turns_out_slow_leaves_the_loop(
-    model: ServedModel, caplog: pytest.LogCaptureFixture
-) -> None:
     engine = Engine()
-    predictor = load_predictor(model, engine)
-    engine.seconds = 0.004
-    for _ in range(2):
-        predictor.run(X, None, Ticket())
-    assert predictor.quick
-    predictor.run(X, None, Ticket())
-    assert not predictor.quick
-    assert "so they leave the event loop" in caplog.text
+    engine.refuses = True
+    assert not load_predictor(model, engine).quick
 
 
-@pytest.mark.parametrize("at_once", [1, 2])
-def test_no_more_runs_overlap_than_allowed(model: ServedModel, at_once: int) -> None:
-    engine = Engine(0.003)
-    predictor = load_predictor(model, engine, PredictorOptions(runs_at_once=at_once))
-    engine.most = 0
-    threads = [threading.Thread(target=predictor.run, args=(X, None, Ticket())) for _ in range(6)]
-    for thread in threads:
-        thread.start()
-    for thread in threads:
-        thread.join()
-    assert engine.most == at_once
-
-
-def test_a_deadline_ends_the_wait_for_the_engine(model: ServedModel) -> None:
-    engine = Engine(0.002)
-    predictor = load_predictor(model, engine)
-    predictor._gate.acquire()
+def test_a_run_is_not_begun_for_nobody(model: ServedModel) -> None:
+    predictor = load_predictor(model, Engine(0.002))
     with pytest.raises(DeadlinePassed):
-        predictor.run(X, None, Ticket(time.perf_counter() + 0.01))
-    predictor._gate.release()
+        predictor.run(X, None, Ticket(time.perf_counter() - 1))
     ticket = Ticket(time.perf_counter() + 60)
     predictor.run(X, None, ticket)
     assert ticket.inference_s >= 0.002

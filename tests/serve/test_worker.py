@@ -14,15 +14,18 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
-from tests.serve.nets import colours, fraud, service
+from tests.serve.nets import colours, fraud, one_echo, served, service
 from tests.serve.running import Client, Serving
 
+from sealift.engine.protocol import Arrays
 from sealift.meter.beat import Beat
+from sealift.model.service import ServedModel
 from sealift.serve import control
 from sealift.serve.http.message import Reply
 from sealift.serve.http.server import HttpServer
-from sealift.serve.ticket import Ticket
+from sealift.serve.predictor import Predictor, PredictorOptions
 from sealift.serve.worker import WorkerOptions
 
 SCRIPT = """
@@ -248,18 +251,46 @@ def test_a_model_that_cannot_be_loaded_ends_the_worker_before_it_is_ready(
     assert "bad.onnx" in errors
 
 
+NEVER_QUICK = PredictorOptions(quick_s=0.0)
+POST = (
+    b"POST /predict HTTP/1.1\r\nHost: box\r\nContent-Type: application/json\r\nContent-Length: 13\r\n\r\n"
+    b'{"x": [1, 2]}'
+)
+
+
+def slow(folder: Path) -> ServedModel:
+    return served("slow", one_echo(folder / "slow.onnx", "FP32", ["n", 2]))
+
+
+def replace_runs(predictor: Predictor, run: Callable[..., Arrays]) -> None:
+    """From now on the engine does what the test says, in both layouts."""
+
+    class Session:
+        device, degraded = "cpu", ""
+
+        def run(self, inputs: object, outputs: object = None) -> Arrays:
+            return run(inputs, outputs)
+
+        def with_threads(self, threads: int, *, may_copy: bool) -> None:
+            return None
+
+        def idle(self) -> None:
+            pass
+
+    predictor.wide = predictor.narrow = Session()
+
+
 def test_a_dead_thread_ends_the_worker_with_an_error(
     tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
-    serving = Serving(service(colours(tmp_path)), WorkerOptions(drain_s=0.05, grace_s=0))
-    predictor = serving.predictors["colours"]
+    serving = Serving(service(slow(tmp_path)), WorkerOptions(run=NEVER_QUICK, drain_s=0.05, grace_s=0))
 
-    def die(payload: object, ticket: Ticket) -> dict[str, object]:
+    def die(*_: object) -> Arrays:
         raise KeyboardInterrupt
 
-    predictor.predict = die  # type: ignore[method-assign]
+    replace_runs(serving.predictors["slow"], die)
     with serving.connect() as client:
-        client.send(b"POST /predict HTTP/1.1\r\nHost: box\r\nContent-Length: 1\r\n\r\nx")
+        client.send(POST)
         assert serving.exit_code.result(10) == 1
         assert client.is_closed()
     serving.thread.close()
@@ -293,22 +324,21 @@ def test_a_second_signal_ends_the_drain_at_once(tmp_path: Path, caplog: pytest.L
 
 
 def test_a_full_queue_is_503_with_retry_after(tmp_path: Path) -> None:
-    options = WorkerOptions(prepare_threads=1, queue_limit=0, drain_s=5, grace_s=0)
-    serving = Serving(service(colours(tmp_path)), options)
+    options = WorkerOptions(run=NEVER_QUICK, threads=2, queue_limit=0, drain_s=5, grace_s=0)
+    serving = Serving(service(slow(tmp_path)), options)
     gate, begun = threading.Event(), threading.Semaphore(0)
 
-    def wait(payload: object, ticket: Ticket) -> dict[str, object]:
+    def wait(*_: object) -> Arrays:
         begun.release()
         assert gate.wait(10)
-        return {"prediction": 1}
+        return {"y": np.zeros((1, 2), np.float32)}
 
-    serving.predictors["colours"].predict = wait  # type: ignore[method-assign]
-    post = b"POST /predict HTTP/1.1\r\nHost: box\r\nContent-Type: image/png\r\nContent-Length: 1\r\n\r\nx"
+    replace_runs(serving.predictors["slow"], wait)
     with serving.connect() as one, serving.connect() as two, serving.connect() as three:
         for client in (one, two):
-            client.send(post)
+            client.send(POST)
             assert begun.acquire(timeout=10)
-        answer = three.send(post).answer()
+        answer = three.send(POST).answer()
         assert (answer.status, answer.json()["code"], answer.headers["retry-after"]) == (
             503,
             "queue_full",

@@ -100,6 +100,8 @@ class Generator:
     async def close(self) -> None:
         """Drop every connection."""
         self._close()
+        await asyncio.gather(*self._opening, return_exceptions=True)
+        self._close()  # one that was just being opened
         await asyncio.sleep(0)
 
     def _send(self, line: Line, intended: float) -> None:

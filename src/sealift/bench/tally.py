@@ -93,6 +93,7 @@ class Step:
             "generator_was_the_limit": self.generator_was_the_limit,
             "lag_ms": round(self.lag_ms, 3),
             "offered_rps": self.offered_rps,
+            "on_time": self.on_time,
             "rejected": self.rejected,
             "seconds": round(self.seconds, 3),
             "statuses": {str(status): count for status, count in sorted(self.statuses.items())},

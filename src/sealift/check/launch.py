@@ -32,7 +32,7 @@ def check_release(command: Sequence[str], bounds: Bounds | None = None) -> Check
         report = decode_report(ended.stdout.strip())
     except StoreError as error:
         return _failed(error.message, ended.peak_mb)
-    return replace(report, memory_mb=max(report.memory_mb, ended.peak_mb))
+    return replace(report, memory_mb=max(report.memory_mb, ended.peak_mb - report.trials_mb))
 
 
 def record_goldens(command: Sequence[str], timeout_s: float = CHECK_TIMEOUT_S) -> tuple[str, ...]:

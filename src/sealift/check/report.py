@@ -28,7 +28,8 @@ class CheckReport:
 
     Per model, from golden inputs, one at a time: `latency_ms` is the median answer, `latency_p99_ms` the p99 (of
     fewer than 100 runs the longest). `memory_mb`: peak resident 10^6 bytes. `max_rows` is per model the most rows
-    of several requests that should share a run here; 1: none.
+    of several requests that should share a run here; 1: none. `trials_mb` were held beyond that while sizes were
+    tried that are not used.
     """
 
     findings: tuple[Finding, ...]
@@ -37,6 +38,7 @@ class CheckReport:
     memory_mb: float
     latency_p99_ms: Mapping[str, float] = field(default_factory=dict)
     max_rows: Mapping[str, int] = field(default_factory=dict)
+    trials_mb: float = 0.0
 
     @property
     def ok(self) -> bool:
@@ -78,6 +80,7 @@ def decode_report(text: str) -> CheckReport:
             memory_mb=doc["memory_mb"],
             latency_p99_ms=doc.get("latency_p99_ms", {}),
             max_rows={name: int(rows) for name, rows in doc.get("max_rows", {}).items()},
+            trials_mb=float(doc.get("trials_mb", 0.0)),
         )
     except (ValueError, KeyError, TypeError, AttributeError) as error:
         raise StoreError(f"the check printed something else than a report: {text[:200]!r}") from error

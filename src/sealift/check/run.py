@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Final
 
@@ -12,11 +12,11 @@ from sealift.check.latency import Latency, measure
 from sealift.check.payload import read_payload
 from sealift.check.report import NEVER_HERE, CheckReport, Finding
 from sealift.engine.choose import engine_of
-from sealift.engine.proof import Effort, why_not_batched
+from sealift.engine.proof import NO_ROWS, Effort, why_not_batched
 from sealift.engine.protocol import QUICK_RUN_S, Arrays, EngineOptions, Loaded, Session
-from sealift.engine.tuning import LONGEST_RUN_S, Bounds, peak_resident_bytes
+from sealift.engine.tuning import LONGEST_RUN_S, Bounds, Measured, forget_peak, peak_resident_bytes
 from sealift.engine.tuning import measure as measure_batches
-from sealift.errors import RequestError, SealiftError
+from sealift.errors import ModelError, RequestError, SealiftError
 from sealift.model.arrays import Prepared
 from sealift.model.pipeline import Pipeline, build_pipeline
 from sealift.model.service import ServedModel, Service
@@ -38,7 +38,7 @@ def check_service(service: Service, goldens: Path, settings: Settings | None = N
     """
     settings = settings or Schema().resolve({})
     findings: list[Finding] = []
-    measured = _Measured({}, {})
+    measured = _Measured()
     checked: list[bool] = []
     for model in service.models:
         try:
@@ -51,7 +51,7 @@ def check_service(service: Service, goldens: Path, settings: Settings | None = N
         except MemoryError:
             findings.append(Finding(f"model {model.name}", False, "this box has not enough memory for it"))
             checked.append(False)
-    peak_mb = peak_resident_bytes() / 1e6
+    peak_mb = measured.memory.peak_mb()
     findings += _memory(peak_mb, settings.limits.max_memory_mb)
     return CheckReport(
         findings=tuple(findings),
@@ -60,15 +60,35 @@ def check_service(service: Service, goldens: Path, settings: Settings | None = N
         memory_mb=peak_mb,
         latency_p99_ms={name: latency.tail_ms for name, latency in measured.latencies.items()},
         max_rows=measured.max_rows,
+        trials_mb=measured.memory.trials_bytes / 1e6,
     )
+
+
+@dataclass(slots=True)
+class _Memory:
+    """The most that this process has held, without what it held only to try something out."""
+
+    peak_bytes: int = 0
+    trials_bytes: int = 0
+
+    def peak_mb(self) -> float:
+        """Until now, in 10^6 bytes."""
+        self.peak_bytes = max(self.peak_bytes, peak_resident_bytes())
+        return self.peak_bytes / 1e6
+
+    def leave_out(self) -> None:
+        """What was held since the last `peak_mb` does not count."""
+        self.trials_bytes = max(self.trials_bytes, peak_resident_bytes() - self.peak_bytes)
+        forget_peak()
 
 
 @dataclass(frozen=True, slots=True)
 class _Measured:
     """By model; filled as the check goes on."""
 
-    latencies: dict[str, Latency]
-    max_rows: dict[str, int]
+    latencies: dict[str, Latency] = field(default_factory=dict)
+    max_rows: dict[str, int] = field(default_factory=dict)
+    memory: _Memory = field(default_factory=_Memory)
 
 
 @dataclass(frozen=True, slots=True)
@@ -106,7 +126,7 @@ def _findings(loaded: _Loaded, settings: Settings, measured: _Measured) -> Itera
     yield Finding(f"model {name}", True, f"loads, runs on {_device(loaded)}")
     if not recorded.goldens:
         yield Finding(f"golden inputs of {name}", True, f"not golden-checked: {recorded.reason}")
-        yield _batching(loaded, settings, measured.max_rows)
+        yield _batching(loaded, settings, measured)
         return
     problems = _compare(loaded)
     if problems:
@@ -120,29 +140,39 @@ def _findings(loaded: _Loaded, settings: Settings, measured: _Measured) -> Itera
         f"golden inputs of {name}", True, f"{len(recorded.goldens)} as recorded, {median_ms:.2f} ms each"
     )
     yield _latency(loaded, measured.latencies, settings.slo.latency_p99_ms)
-    yield _batching(loaded, settings, measured.max_rows)
+    yield _batching(loaded, settings, measured)
 
 
-def _batching(loaded: _Loaded, settings: Settings, max_rows: dict[str, int]) -> Finding:
+def _batching(loaded: _Loaded, settings: Settings, measured: _Measured) -> Finding:
     """How many rows pay here, and whether they stay what they are: other processors, other engine paths."""
     name, recorded = loaded.model.name, loaded.recorded
     title = f"batching of {name}"
-    max_rows[name] = 1
-    if recorded.batch_reason:
-        return Finding(title, True, f"not batched: {recorded.batch_reason}")
+    measured.max_rows[name] = 1
+    if recorded.batch_reason or not recorded.goldens:
+        return Finding(title, True, f"not batched: {recorded.batch_reason or NO_ROWS}")
     given = [golden_inputs(golden, loaded.pipeline, loaded.folder) for golden in recorded.goldens]
-    signature = loaded.model.signature
-    session = _when_busy(loaded, settings)
-    found = measure_batches(session, signature, given[0], BATCHES_S, _bounds(settings))
+    found = _measured(loaded, settings, given[0], measured.memory)
     wanted = settings.batch_max_of(name)
     rows = wanted or found.max_rows
     if rows > 1:
+        signature = loaded.model.signature
         reason = why_not_batched(loaded.session, signature, given, Effort((2, rows), PROVING_S))
         if reason:
-            max_rows[name] = NEVER_HERE
+            measured.max_rows[name] = NEVER_HERE
             return Finding(title, True, f"not batched: on this box {reason}")
-    max_rows[name] = found.max_rows
+    measured.max_rows[name] = found.max_rows
     return Finding(title, True, found.words + (f"; this box sets at most {wanted}" if wanted else ""))
+
+
+def _measured(loaded: _Loaded, settings: Settings, inputs: Arrays, memory: _Memory) -> Measured:
+    """What sizes take, on a session that is gone afterwards."""
+    memory.peak_mb()
+    session = _when_busy(loaded, settings)
+    found = measure_batches(session, loaded.model.signature, inputs, BATCHES_S, _bounds(settings))
+    del session
+    loaded.session.idle()
+    memory.leave_out()
+    return found
 
 
 def _when_busy(loaded: _Loaded, settings: Settings) -> Session:
@@ -150,7 +180,10 @@ def _when_busy(loaded: _Loaded, settings: Settings) -> Session:
     session = loaded.session
     if settings.threads == 1 or session.device != "cpu":
         return session
-    return session.with_threads(1, may_copy=settings.limits.max_memory_mb is None) or session
+    try:
+        return session.with_threads(1, may_copy=settings.limits.max_memory_mb is None) or session
+    except ModelError:
+        return session
 
 
 def _bounds(settings: Settings) -> Bounds:

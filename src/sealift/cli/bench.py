@@ -82,6 +82,8 @@ def configure(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Run `bench`."""
+    for path in filter(None, (args.svg, args.html)):
+        _write(path, "")  # before the minute of measuring, not after it
     prefix = prefix_of(args)
     release = _release(args, prefix)
     slo_ms = args.slo_ms if args.slo_ms is not None else _declared_slo(prefix, release)
@@ -89,6 +91,8 @@ def run(args: argparse.Namespace) -> int:
     if len(plan.connections) + len(plan.rates or ()) > MOST_STEPS:
         raise UsageError(f"more than {MOST_STEPS} steps", next_step="name fewer --connections and --rates")
     asked = _asked(args, release)
+    if args.url is not None:
+        _elsewhere(args.url)
     curve = _run_loop(_measured(args, prefix, release, asked, plan))
     _report(args, curve, release)
     return 0

@@ -37,7 +37,8 @@ def configure(parser: argparse.ArgumentParser) -> None:
     """Arguments of `status`."""
     add_common(
         parser,
-        "What is installed under a prefix and how it serves. Exit code 0: all serve; 50: one does not.",
+        "What is installed under a prefix and how it serves. Exit code 0: all serve; 50: one does not; "
+        "51: one does, degraded.",
         "  sealift status\n"
         "  sealift status fraud --why        how it came to be active, what is watched, what failed\n"
         "  sealift status fraud --history    every install, switch, fall back and rollback\n"

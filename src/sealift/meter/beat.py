@@ -23,7 +23,7 @@ LATENCY_BOUNDS_S: Final = _bounds(0.0001, 60.0, 1.25)
 """Upper bounds in seconds, ends included: a p99 read from them is at most 25 % too high."""
 
 _NO_LATENCIES: Final = (0,) * len(LATENCY_BOUNDS_S)
-_NOW: Final = frozenset({"resident_bytes", "canary_problem", "in_flight", "oldest_s"})
+_NOW: Final = frozenset({"resident_bytes", "canary_problem", "degraded", "in_flight", "oldest_s"})
 """Fields that are a state, not a total: a window shows the later one's."""
 
 
@@ -35,6 +35,7 @@ class Beat:
     504, `refused`: 503, `timeouts`: 504, `client_errors`: 4xx. `latency`: answers that reached the model, per
     bucket of `LATENCY_BOUNDS_S`, from a request's last byte to its answer. `canary_problem`: what the last
     canary found, empty when it was fine. `oldest_s`: age of the oldest request that waits or runs.
+    `degraded`: which models do not run on their first device, and why; empty when all do.
     """
 
     requests: int = 0
@@ -49,6 +50,7 @@ class Beat:
     canary_problem: str = ""
     in_flight: int = 0
     oldest_s: float = 0.0
+    degraded: str = ""
 
     def encode(self) -> dict[str, Any]:
         """As JSON; what is zero is left out, and of the latencies only used buckets travel."""

@@ -204,6 +204,11 @@ def _fits(key: str, text: str, rule: re.Pattern[str]) -> bool:
 
 
 def _unloadable(path: Path, torch: Any, error: Exception) -> ModelError:
+    if "Weights only load failed" in str(error):
+        return ModelError(
+            f"{path.name}: some of its weights are Python pickles, which sealift never executes",
+            next_step=f"export it again: {_EXPORT}",
+        )
     return ModelError(
         f"{path.name}: PyTorch {torch.__version__} cannot load it: {last_line(error)}",
         next_step="export it again with the PyTorch that the service shall run on",

@@ -8,6 +8,7 @@ from datetime import datetime, tzinfo
 from typing import Any, Final
 
 from sealift import __version__, canonical
+from sealift.errors import Degraded, NotServing
 from sealift.ledger.record import Record
 from sealift.observe.history import told
 from sealift.store.failures import Failures
@@ -64,6 +65,11 @@ class ServiceStatus:
         return str(self.supervisor["state"]) if self.supervisor else "NOT SERVING"
 
     @property
+    def degraded(self) -> str:
+        """Which of its models do not run on their first device, and why; empty when all do."""
+        return str((self.supervisor or {}).get("degraded") or "")
+
+    @property
     def is_watched(self) -> bool:
         """Its latest turn is on probation."""
         return self.journal.phase is Phase.WATCHED
@@ -108,8 +114,10 @@ class BoxStatus:
 
     @property
     def exit_code(self) -> int:
-        """0 when every service serves what is active, else 50."""
-        return 0 if all(_serves_active(service) for service in self.services) else 50
+        """50 when a service does not serve what is active; else 51 when one is degraded; else 0."""
+        if not all(_serves_active(service) for service in self.services):
+            return NotServing.exit_code
+        return Degraded.exit_code if any(service.degraded for service in self.services) else 0
 
 
 def render(status: BoxStatus, zone: tzinfo | None = None) -> str:
@@ -236,7 +244,8 @@ def _clock(service: ServiceStatus, now: float) -> str:
 
 
 def _remarks(service: ServiceStatus) -> list[str]:
-    found = []
+    accept = f"to accept it: sealift config set {service.active.name} device=cpu"
+    found = [f"DEGRADED: {service.degraded} ({accept})"] if service.degraded else []
     if service.staged:
         versions = ", ".join(release.version for release in service.staged)
         found.append(f"staged: {versions} (sealift activate {service.active.name} VERSION)")
@@ -271,6 +280,7 @@ def _service_json(service: ServiceStatus) -> dict[str, Any]:
         "blocked": sorted(failed.version for failed in service.failures.values() if failed.blocked),
         "check": release.check,
         "committed": [_version(service, tree) for tree in service.journal.committed],
+        "degraded": service.degraded,
         "identity": release.identity,
         "installed_at": release.installed_at,
         "left": None if left is None else {"requests": left.requests, "seconds": left.seconds},

@@ -73,8 +73,8 @@ class Crew:
 
     @property
     def waiting(self) -> int:
-        """Requests that no thread has taken yet."""
-        return len(self._tasks) + sum(len(lane.waiting) for lane in self._lanes)
+        """Requests for which no thread is free."""
+        return max(0, self._surplus())
 
     def oldest_s(self) -> float:
         """Age of the oldest work that waits or runs, whether or not somebody still waits for it; 0: none."""
@@ -97,11 +97,19 @@ class Crew:
     def check_room(self) -> None:
         """Raises: Unavailable: the queue is full."""
         with self._wake:
-            if self.waiting >= self._limit:
+            if self._is_full():
                 self._tasks = deque(task for task in self._tasks if not task.claim.abandoned)
-            if self.waiting >= self._limit:
+            if self._is_full():
                 text = f"{self.waiting} requests are waiting already; retry later"
                 raise Unavailable(text, code="queue_full")
+
+    def _is_full(self) -> bool:
+        return self._surplus() >= self._limit
+
+    def _surplus(self) -> int:
+        """How many more wait than threads are free."""
+        queued = len(self._tasks) + sum(len(lane.waiting) for lane in self._lanes)
+        return queued - self._running.count(None)
 
     def spread(self, works: Sequence[Callable[[], None]], claim: Ticket) -> None:
         """Queue the parts of a request that was let in already; each as for `begin`. From any thread."""
@@ -124,19 +132,17 @@ class Crew:
 
     def _serve(self, number: int) -> None:
         try:
-            while (step := self._next()) is not None:
-                self._running[number] = step
+            while (step := self._next(number)) is not None:
                 step.work()
-                self._running[number] = None
                 del step
         except _FATAL as error:
             self.tell(self._die, error)
 
-    def _next(self) -> _Step | None:
+    def _next(self, number: int) -> _Step | None:
         with self._wake:
             while True:
                 now = time.perf_counter()
-                step = self._run_at_hand(now) or self._task_at_hand()
+                self._running[number] = step = self._run_at_hand(now) or self._task_at_hand()
                 if step is not None:
                     return step
                 if self._stopping:

@@ -63,13 +63,13 @@ class Link:
 
     async def _tell(self, writer: asyncio.StreamWriter) -> None:
         await self._ready.wait()
-        message: dict[str, Any] = {"ready": True, "pid": os.getpid()}
         with contextlib.suppress(ConnectionError):
+            # The first beat comes with it: what the worker is degraded by is known when it serves.
+            writer.write(control.encode({"ready": True, "pid": os.getpid()}))
             while True:
-                writer.write(control.encode(message))
+                writer.write(control.encode({"beat": self._worker.beat().encode()}))
                 await writer.drain()
                 await asyncio.sleep(self._beat_s)
-                message = {"beat": self._worker.beat().encode()}
 
     async def _listen(self, reader: asyncio.StreamReader) -> None:
         with contextlib.suppress(ConnectionError):

@@ -223,6 +223,7 @@ class Supervisor:
         return {
             "certificate": self._certificate,
             "crashes": self._health.crashes,
+            "degraded": worker.beat.degraded if worker and worker.beat else "",
             "grpc_port": self._grpc.getsockname()[1] if self._grpc is not None else None,
             "host": host,
             "hung": self._health.hung,

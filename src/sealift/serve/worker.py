@@ -9,7 +9,7 @@ import os
 import signal
 import socket
 import sys
-from collections.abc import Callable, Collection, Coroutine, Iterable, Sequence
+from collections.abc import Callable, Collection, Coroutine, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any, Final
 
@@ -218,7 +218,7 @@ class Worker:
     def beat(self) -> Beat:
         """As `link.Led.beat`."""
         beat = self._canaries.add_to(self._metrics.beat())
-        return replace(beat, oldest_s=self._crew.oldest_s())
+        return replace(beat, oldest_s=self._crew.oldest_s(), degraded=_degraded(self._predictors))
 
     def _thread_count(self) -> int:
         """One per core; where runs have a device of their own, one more hands them over."""
@@ -252,6 +252,15 @@ class Worker:
             cut = server.connections.abort_all()
         if cut:
             log.warning("drained, but %d connections had to be cut off", cut)
+
+
+def _degraded(predictors: Mapping[str, Predictor]) -> str:
+    """Which models do not run on the device that comes first for them, and why; empty when all do."""
+    return "; ".join(
+        f"{name} runs on {predictor.wide.device}: {predictor.wide.degraded}"
+        for name, predictor in predictors.items()
+        if predictor.wide.degraded
+    )
 
 
 def _tasks(*parts: Coroutine[Any, Any, Any]) -> tuple[asyncio.Future[Any], ...]:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import logging
 import time
-from collections.abc import Awaitable
 from typing import Final
 
 from sealift.errors import InvalidInput, ModelFailed, RequestError, TooLarge, Unavailable, UnsupportedMedia
@@ -23,8 +22,8 @@ _FOREIGN: Final = (Exception, SystemExit)
 _CLIENT_GONE: Final = 499
 _BUFFERED: Final = 1024 * 1024
 _HINT: Final = (
-    b"HTTP/1.1 400 Bad Request\r\nContent-Type: text/plain\r\nConnection: close\r\nContent-Length: 61\r\n\r\n"
-    b"This port speaks gRPC (HTTP/2). REST is at the service's port\n"
+    b"HTTP/1.1 400 Bad Request\r\nContent-Type: text/plain\r\nConnection: close\r\nContent-Length: 63\r\n\r\n"
+    b"This port speaks gRPC (HTTP/2). REST is at the service's port.\n"
 )
 _METHODS: Final = (b"GET ", b"POST", b"HEAD", b"PUT ", b"OPTI", b"DELE")
 _STATUS_OK: Final = b"\x88"
@@ -160,13 +159,14 @@ class GrpcConnection(asyncio.Protocol):
             outcome = call.method.handler(call, self._message(call))
         except RequestError as error:
             self._answer(stream, call, refused(error))
-        except _FOREIGN:
-            self._answer(stream, call, _internal(call))
+        except _FOREIGN as error:
+            self._answer(stream, call, _internal(call, error))
         else:
             if isinstance(outcome, Answer):
                 self._answer(stream, call, outcome)
             else:
-                call.task = asyncio.ensure_future(self._perform(stream, call, outcome))
+                call.task = asyncio.ensure_future(outcome)
+                call.task.add_done_callback(lambda task: self._performed(stream, call, task))
 
     def cancelled(self, stream: Stream) -> None:
         """As `http2.Calls.cancelled`."""
@@ -189,15 +189,20 @@ class GrpcConnection(asyncio.Protocol):
             raise UnsupportedMedia(text, code="unsupported_encoding")
         return memoryview(decoded(bytes(data), coding, self._server.limits.body_bytes))
 
-    async def _perform(self, stream: Stream, call: Call, work: Awaitable[Answer]) -> None:
-        try:
-            answer = await work
-        except RequestError as error:
+    def _performed(self, stream: Stream, call: Call, task: asyncio.Future[Answer]) -> None:
+        if task.cancelled():
+            if stream.is_open:  # not by its client: a part of the worker is ending
+                self._http2.reset(stream, Code.CANCEL)
+            return
+        error = task.exception()
+        if error is None:
+            answer = task.result()
+        elif isinstance(error, RequestError):
             if isinstance(error, ModelFailed):
                 log.warning("request %s: %s", call.request_id.decode(), error.message)
             answer = refused(error)
-        except _FOREIGN:
-            answer = _internal(call)
+        else:
+            answer = _internal(call, error)
         if stream.is_open:
             self._answer(stream, call, answer)
 
@@ -314,7 +319,7 @@ class GrpcConnection(asyncio.Protocol):
         self._transport.abort()
 
 
-def _internal(call: Call) -> Answer:
+def _internal(call: Call, error: BaseException) -> Answer:
     name = call.request_id.decode()
-    log.exception("request %s failed", name)
+    log.error("request %s failed", name, exc_info=error)
     return Answer(500, error=f"internal error; the log of the server has it under request id {name}")

@@ -129,17 +129,6 @@ class Http2:
         self._controls = 0
         self._final: int | None = None
         self._going = False
-        self.out.append(
-            frames.settings(
-                (
-                    (frames.MAX_CONCURRENT_STREAMS, limits.streams),
-                    (frames.INITIAL_WINDOW_SIZE, limits.window_bytes),
-                    (frames.MAX_FRAME_SIZE, _LARGEST_FRAME),
-                    (frames.MAX_HEADER_LIST_SIZE, limits.head_bytes),
-                )
-            )
-            + _window_update(0, _CONNECTION_WINDOW - frames.DEFAULT_WINDOW)
-        )
 
     # ------------------------------------------------------------------ what comes in
 
@@ -174,6 +163,15 @@ class Http2:
         if len(data) < size:
             return 0
         self._begun = True
+        limits = self._limits
+        own = (
+            (frames.MAX_CONCURRENT_STREAMS, limits.streams),
+            (frames.INITIAL_WINDOW_SIZE, limits.window_bytes),
+            (frames.MAX_FRAME_SIZE, _LARGEST_FRAME),
+            (frames.MAX_HEADER_LIST_SIZE, limits.head_bytes),
+        )
+        more = _CONNECTION_WINDOW - frames.DEFAULT_WINDOW
+        self.out.append(frames.settings(own) + _window_update(0, more))
         return size
 
     def _frame(self, view: memoryview, at: int, end: int) -> int:

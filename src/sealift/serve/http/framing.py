@@ -5,6 +5,7 @@ Source: RFC 9112 3.2 (Host, request target), 6.3 (length of a body); RFC 9110 10
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from typing import Final, NamedTuple
 
@@ -20,6 +21,10 @@ ONCE: Final = frozenset(
     )
 )  # fmt: skip
 """Headers that decide how a body is read; a second one would leave open which of them counts."""
+
+
+_HOST: Final = re.compile(rb"(\[[0-9A-Fa-f:.]+\]|[A-Za-z0-9._~!$&'()*+,;=%-]*)(:[0-9]{0,5})?").fullmatch
+_NOT_IN_TRAILERS: Final = frozenset((b"connection", b"proxy-connection", b"upgrade"))
 
 
 class Refusal(Exception):
@@ -39,13 +44,21 @@ class Framing(NamedTuple):
 
 
 def origin_form(url: bytes) -> bytes:
-    """The path and query of an absolute request target, as proxies send it; anything else as it is."""
+    """The path and query of an absolute request target, as proxies send it; anything else as it is.
+
+    The target's host counts no more than the Host header does: neither decides anything here.
+
+    Raises: Refusal: another scheme than http or https, or a user name in it.
+    """
     try:
         parsed = httptools.parse_url(url)
     except httptools.HttpParserInvalidURLError:
         return url
     if not parsed.schema:
         return url
+    if parsed.schema.lower() not in (b"http", b"https") or parsed.userinfo:
+        text = "an absolute request target is http://HOST/PATH or https://HOST/PATH, without a user name"
+        raise Refusal(400, "bad_request", text)
     return (parsed.path or b"/") + (b"?" + parsed.query if parsed.query else b"")
 
 
@@ -57,8 +70,11 @@ def check_framing(headers: Mapping[bytes, bytes], version: str, limits: HttpLimi
     http10 = version == "1.0"
     if version != "1.1" and not http10:
         raise Refusal(505, "http_version", f"HTTP/{version} is not spoken here; use HTTP/1.1")
-    if b"host" not in headers and not http10:
+    host = headers.get(b"host")
+    if host is None and not http10:
         raise Refusal(400, "bad_request", "the Host header is missing")
+    if host and not _HOST(host.strip()):
+        raise Refusal(400, "bad_request", "the Host header is not a host with an optional port")
     coding = headers.get(b"transfer-encoding")
     if coding is not None:
         if b"content-length" in headers or http10:
@@ -73,6 +89,12 @@ def check_framing(headers: Mapping[bytes, bytes], version: str, limits: HttpLimi
     return Framing(http10, False, length)
 
 
+def check_trailer(name: bytes) -> None:
+    """Raises: Refusal: a field behind a chunked body would say how the connection goes on (RFC 9110 6.5.1)."""
+    if name.lower() in _NOT_IN_TRAILERS:
+        raise Refusal(400, "bad_request", f"{name.decode('latin-1')} has no place in a trailer")
+
+
 def check_head_size(url: bytes, headers: Mapping[bytes, bytes], repeats: int, limits: HttpLimits) -> None:
     """Raises: Refusal: more bytes or more header fields than allowed."""
     size = len(url) + sum(len(name) + len(value) + 4 for name, value in headers.items())
@@ -85,7 +107,7 @@ def expects_continue(headers: Mapping[bytes, bytes]) -> bool:
     expectation = headers.get(b"expect")
     if expectation is None:
         return False
-    if expectation.lower() != b"100-continue":
+    if expectation.strip().lower() != b"100-continue":
         raise Refusal(417, "expectation", "the only expectation met here is 100-continue")
     return True
 
