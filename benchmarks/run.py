@@ -7,20 +7,27 @@ import subprocess
 import sys
 from pathlib import Path
 
-HERE = Path(__file__).parent
+HERE = Path(__file__).resolve().parent
+SERVING = (
+    (HERE / "serving" / "run.py", ("--peers", "none")),
+    (HERE / "serving" / "startup.py", ()),
+    (HERE / "serving" / "overload.py", ()),
+)
+"""Ours, the limit and the bare loop; the peers are installed and asked for by hand (benchmarks/serving/README.md)."""
 
 
 def main() -> int:
-    """Run `benchmarks/*.py` but this file; returns the number of those that failed."""
+    """Run `benchmarks/*.py` but this file, then those of `serving/`; returns the number of those that failed."""
     cpu = next((line for line in Path("/proc/cpuinfo").read_text().splitlines() if "model name" in line), "?")
     print(f"{platform.platform()}, Python {platform.python_version()}, {cpu.partition(':')[2].strip()}")
     failed = 0
-    for path in sorted(HERE.glob("*.py")):
-        if path.name != Path(__file__).name:
-            print(
-                f"\n== {path.stem}: {(path.read_text().splitlines() or [''])[0].strip(chr(34))}", flush=True
-            )
-            failed += subprocess.run([sys.executable, str(path)], check=False).returncode != 0
+    for path, words in [
+        *((path, ()) for path in sorted(HERE.glob("*.py")) if path.name != Path(__file__).name),
+        *SERVING,
+    ]:
+        title = (path.read_text().splitlines() or [""])[0].strip(chr(34))
+        print(f"\n== {path.relative_to(HERE).with_suffix('')}: {title}", flush=True)
+        failed += subprocess.run([sys.executable, str(path), *words], check=False).returncode != 0
     return failed
 
 

@@ -103,7 +103,7 @@ def _granian(workers: int) -> Contender:
     )
     rest = ("--log-level", "error", "--workers", str(workers), "--working-dir", str(PEERS), "on_granian:app")
     return Contender(
-        f"granian-rsgi{workers}", "peer", command + rest, _plain("/", "/", "/"), "fastapi", _ONE_THREAD
+        f"granian-rsgi{workers}", "control", command + rest, _plain("/", "/", "/"), "fastapi", _ONE_THREAD
     )
 
 
@@ -194,5 +194,6 @@ OUR_ROUTES: Final = {
     "tab": Route("/predict", "tab"),
     "tabv2": Route("/v2/models/table/infer", "tab-v2"),
     "img": Route("/predict", "img"),
+    "img8": Route("/predict", "img"),
     "raw": Route("/v2/models/lite0/infer", "raw-v2-binary", BINARY),
 }

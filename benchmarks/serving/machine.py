@@ -125,6 +125,15 @@ def put_first(pid: int) -> None:
         Path(f"/proc/{pid}/autogroup").write_text("-20")
 
 
+def lone_session() -> None:
+    """A session of our own, and it first: never the caller's."""
+    try:
+        os.setsid()
+        put_first(os.getpid())
+    except OSError:
+        pass
+
+
 def wait_quiet(limit_s: float = 2.0) -> None:
     """Wait, a little, for a moment when nobody else uses the machine."""
     end = time.perf_counter() + limit_s

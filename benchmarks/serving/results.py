@@ -67,6 +67,12 @@ class Results:
     def named(self, case: str, kind: str) -> Iterator[str]:
         return (name for name in self.runs.get(case, {}) if self.kinds[name] == kind)
 
+    def best(self, case: str, name: str) -> float | None:
+        """The highest median rate, at whatever number of connections."""
+        counts = self.runs.get(case, {}).get(name, {})
+        rates = [self.median(case, name, count) for count in counts if self.answers_well(case, name, count)]
+        return max((rate for rate in rates if rate is not None), default=None)
+
     def answers_well(self, case: str, name: str, connections: int) -> bool:
         """Claims that it was measured, and that fewer than 1 % of its answers were errors or time-outs."""
         rounds = self.runs.get(case, {}).get(name, {}).get(connections, [])

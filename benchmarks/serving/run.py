@@ -13,7 +13,6 @@ from __future__ import annotations
 
 import argparse
 import json
-import os
 import shutil
 import sys
 from pathlib import Path
@@ -21,7 +20,7 @@ from pathlib import Path
 from contenders import ALL_PEERS, BARE, ECHO, Contender
 from install_peers import DEFAULT_FOLDER
 from load import NotMeasured, limits, running
-from machine import description, put_first
+from machine import description, lone_session
 from models import ready_models
 from results import Results
 from service import CASES, ours
@@ -99,7 +98,7 @@ def contenders(case: str, peers: list[Contender], args: argparse.Namespace) -> l
     """Who takes part in a case, in the order in which they are measured."""
     servers = [] if "ours" in args.without else [ours(case, args.served)]
     if "control" not in args.without:
-        servers.append(BARE)
+        servers += [BARE] if case in BARE.routes else []
         servers += [ECHO] if case == "raw" else []
     return servers + [peer for peer in peers if case in peer.routes]
 
@@ -108,7 +107,7 @@ def measure_round(
     results: Results, case: str, servers: list[Contender], models: Path, args: argparse.Namespace, round_: int
 ) -> None:
     """One round of one case. A contender that failed once is not tried again."""
-    if "limit" not in args.without:
+    if "limit" not in args.without and case != "img8":
         for layout, rate in limits(case, models, min(args.seconds, 2)).items():
             results.limit(case, layout, rate)
     for contender in servers:
@@ -134,15 +133,6 @@ def measure(
         results.footprint(
             case, contender.name, server.ready_s, server.server.pss_mb(), len(server.server.tree())
         )
-
-
-def lone_session() -> None:
-    """A session of our own, and it first: never the caller's."""
-    try:
-        os.setsid()
-        put_first(os.getpid())
-    except OSError:
-        pass
 
 
 if __name__ == "__main__":

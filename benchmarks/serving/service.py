@@ -11,6 +11,7 @@ import hashlib
 import shutil
 import subprocess
 import sys
+from functools import lru_cache
 from pathlib import Path
 from typing import Final
 
@@ -54,7 +55,8 @@ top = 1
 }
 """Preprocessing as the peers' adapters do it. The photo service declares no SLO here: 32 clients that each wait for
 their answer want more than two cores can give within 50 ms, and refusing them is overload.py's subject."""
-CASES: Final = {"tab": "table", "tabv2": "table", "img": "lite0", "raw": "lite0"}
+PROJECTS["lite0-int8"] = PROJECTS["lite0"].replace('name = "lite0"', 'name = "lite0-int8"')
+CASES: Final = {"tab": "table", "tabv2": "table", "img": "lite0", "raw": "lite0", "img8": "lite0-int8"}
 
 
 def ours(case: str, served: str) -> Contender:
@@ -78,8 +80,9 @@ def project_folder(name: str, text: str = "", model: Path | None = None) -> Path
     return folder
 
 
+@lru_cache
 def installed(name: str, text: str = "", model: Path | None = None) -> Path:
-    """The prefix with that project's release active in it; made when `src/` is not what it was made from."""
+    """The prefix with that project's release active in it; made when `src/` is not what it was made from (once a run)."""
     project = project_folder(name, text, model)
     box, stamp = cache() / f"box-{name}", _digest([*SOURCE.rglob("*.py"), *project.iterdir()])
     mark = box / ".made-from"

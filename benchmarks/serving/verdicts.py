@@ -7,11 +7,12 @@ from dataclasses import dataclass
 
 from results import Results
 
-OURS, BARE, ECHO = "sealift", "bare loop", "echo"
+OURS, BARE, ECHO, GUIDE = "sealift", "bare loop", "echo", "flask-torchscript"
 CASE_TITLES = {
     "tab": "Table model, JSON on /predict (peers: their own form)",
     "tabv2": "Table model, the longer V2 JSON body",
     "img": "EfficientNet-Lite0 fp32, base64 JPEG in JSON",
+    "img8": "EfficientNet-Lite0 static INT8, base64 JPEG in JSON (as it would be shipped)",
     "raw": "EfficientNet-Lite0 fp32, 602,112 bytes of tensor",
 }
 
@@ -39,7 +40,7 @@ class Verdict:
 
 def verdicts(results: Results) -> list[Verdict]:
     """Every line of the promise that this benchmark can judge, in its order."""
-    return [*_table_lines(results), *_tensor_lines(results), *_photo_lines(results)]
+    return [*_table_lines(results), *_tensor_lines(results), *_photo_lines(results), *_int8_lines(results)]
 
 
 def _table_lines(r: Results) -> list[Verdict]:
@@ -95,11 +96,26 @@ def _photo_lines(r: Results) -> list[Verdict]:
     for connections in (1, 8, 32):
         over = over_best_peer(r, img, connections)
         slower = over_best_peer(r, img, connections, "p99_ms")
-        lines.append(Verdict(f"photos, {connections} connections, over the best peer", 1.0, over))
+        lines.append(Verdict(f"photos, {_clients(connections)}, over the best peer", 1.0, over))
         lines.append(
-            Verdict(f"photos, {connections} connections, p99 over the best peer's", 1.0, slower, at_most=True)
+            Verdict(f"photos, {_clients(connections)}, p99 over the best peer's", 1.0, slower, at_most=True)
         )
     return lines
+
+
+def _clients(connections: int) -> str:
+    return "1 connection" if connections == 1 else f"{connections} connections"
+
+
+def _int8_lines(r: Results) -> list[Verdict]:
+    """INT8 against the peers' fp32, each at the number of connections that suits it best."""
+    ours = r.best("img8", OURS)
+    peers = [best for name in r.named("img", "peer") if (best := r.best("img", name))]
+    guide = r.best("img", GUIDE)
+    return [
+        Verdict("photos, INT8, over the best peer", 2.8, ours / max(peers) if ours and peers else None),
+        Verdict("photos, INT8, over the guide's service", 8.0, ours / guide if ours and guide else None),
+    ]
 
 
 def over_best_peer(r: Results, ours: tuple[str, str], connections: int, what: str = "rps") -> float | None:

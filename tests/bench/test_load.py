@@ -14,7 +14,7 @@ from sealift.bench.ladder import Plan, measure
 from sealift.bench.line import Address
 from sealift.bench.load import Generator
 from sealift.bench.tally import Step
-from sealift.errors import NotServing, RequestError
+from sealift.errors import NotServing, UsageError
 
 pytestmark = pytest.mark.slow
 
@@ -200,7 +200,7 @@ def test_the_plan_is_run_step_by_step() -> None:
 
 def test_a_first_answer_other_than_200_stops_with_the_servers_words() -> None:
     answer = b'HTTP/1.1 422 No\r\ncontent-length: 14\r\n\r\n{"error":"no"}'
-    with pytest.raises(RequestError, match=r'case: .* answered 422: \{"error":"no"\}'):
+    with pytest.raises(UsageError, match=r'case: .* answered 422: \{"error":"no"\}'):
         asyncio.run(whole(always(answer), Plan((1,), (), 0.1)))
 
 
@@ -217,3 +217,8 @@ def test_nobody_there_is_said() -> None:
 
     with pytest.raises(NotServing, match="does not answer"):
         asyncio.run(nobody())
+
+
+def test_a_first_answer_of_a_server_in_trouble_is_not_the_inputs_fault() -> None:
+    with pytest.raises(NotServing, match=r"case: .* answered 503"):
+        asyncio.run(whole(always(BUSY), Plan((1,), (), 0.1)))

@@ -230,7 +230,7 @@ def test_set_changes_the_file_keeps_its_comments_and_logs_before_and_after(
         "  watch.window_s: 60 -> not set",
         "  port: not set -> 9000",
         "  nobody serves fraud now; it starts with these settings",
-        "  host, port, drain_s and tls count from the next start of sealift serve fraud",
+        "  host, ports, drain_s and tls count from the next start of sealift serve fraud",
         "  slo, limits and watch count from the next check and watch on",
     ]
     line = list(records(box.ledger))[-1]

@@ -36,3 +36,10 @@ def test_what_is_missing_or_of_the_wrong_version_is_told_with_who_asks(
     result = closure([Requirement("a"), Requirement("b==1.0")], found, MARKERS)
     assert [str(requirement) for requirement in result.missing] == ["gone>3"]
     assert result.unmet == ("a needs b>=2, found 1.0",)
+
+
+def test_demands_that_do_not_count_are_not_followed(tmp_path: Path, make_wheel: Callable[..., Path]) -> None:
+    found = wheels(make_wheel(tmp_path, "a", requires=["Hub_Client>=2", "b"]), make_wheel(tmp_path, "b"))
+    result = closure([Requirement("a")], found, MARKERS, {"a": frozenset({"hub-client"})})
+    assert result.reached == {"a", "b"}
+    assert not result.missing

@@ -6,6 +6,7 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
+from packaging.specifiers import SpecifierSet
 
 from sealift.collect.lock import Collected, collect_wheels, write_lock
 from sealift.collect.pip_download import CollectOptions
@@ -303,3 +304,35 @@ def test_a_target_that_the_box_side_has_no_wheels_for_is_refused(collect: Collec
         collect(PythonSources())
     assert caught.value.message == f"sealift's own box side cannot run on {collect.target}."
     assert caught.value.problems == ("boxnum 2.0: none of its 1 wheels is for this target",)
+
+
+def test_what_a_part_asks_for_and_does_not_need_stays_behind(collect: Collector, box: BoxSide) -> None:
+    """`unneeded` counts for sealift's own demand: an application that asks for it gets it, in its own layer."""
+    text = collect.box.lock.read_text()
+    head, *packages = text.split("[[packages]]")
+    collect.box.lock.write_text(
+        "[[packages]]".join([head, *(each for each in packages if '"boxflat"' not in each)])
+    )
+    with pytest.raises(UsageError, match="do not work together"):
+        collect(PythonSources())
+    collect.box = replace(box, unneeded={"boxrun": frozenset({"boxflat"})})
+    assert named(collect(PythonSources()).runtime) == ["boxnum 2.0", "boxrun 1.0"]
+    asked = collect(collect.requirements("boxflat\n"))
+    assert named(asked.runtime) == ["boxnum 2.0", "boxrun 1.0"]
+    assert named(asked.dependencies) == ["boxflat 1.9"]
+    moved = collect(collect.requirements("boxnum<2\n"))
+    assert named(moved.runtime) == ["boxnum 1.0", "boxrun 1.0"]
+
+
+def test_a_part_is_collected_where_it_is_wanted(collect: Collector, box: BoxSide) -> None:
+    text = collect.box.lock.read_text().replace(
+        'name = "boxflat"', 'name = "boxflat"\nmarker = "\'flat\' in extras"'
+    )
+    collect.box.lock.write_text(text.replace("[[packages]]", 'extras = ["flat"]\n[[packages]]', 1))
+    plain = replace(box, unneeded={"boxrun": frozenset({"boxflat"})})
+    collect.box = plain
+    assert named(collect(PythonSources()).runtime) == ["boxnum 2.0", "boxrun 1.0"]
+    collect.box = replace(
+        plain, permitted={**plain.permitted, "boxflat": SpecifierSet(">=1")}, parts=frozenset({"flat"})
+    )
+    assert named(collect(PythonSources()).runtime) == BOX

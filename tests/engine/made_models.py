@@ -25,7 +25,9 @@ def photos(rows: int, seed: int = 0) -> NDArray[np.float32]:
 def weights() -> Weights:
     rng = np.random.default_rng(5)
     shapes = {"c.weight": (8, 3, 3, 3), "c.bias": (8,), "f.weight": (5, 8), "f.bias": (5,)}
-    return {name: rng.standard_normal(shape).astype(np.float32) / 2 for name, shape in shapes.items()}
+    return {
+        name: rng.standard_normal(shape).astype(np.float32) / np.float32(2) for name, shape in shapes.items()
+    }
 
 
 def write_onnx(path: Path) -> Path:
@@ -69,7 +71,7 @@ def trace(module_: Any, *example: Any, strict: bool = True) -> Any:
 
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
-        return torch.jit.trace(module_, example, strict=strict)
+        return torch.jit.trace(module_, example, strict=strict)  # type: ignore[no-untyped-call]
 
 
 def write_script(path: Path) -> Path:
@@ -99,7 +101,9 @@ def write_ir(path: Path) -> Path:
 
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
-        model = openvino.convert_model(write_onnx(path.with_name("source.onnx")))
+        from openvino.tools.ovc import convert_model
+
+        model = convert_model(write_onnx(path.with_name("source.onnx")))
         openvino.save_model(model, path, compress_to_fp16=False)
     path.with_name("source.onnx").unlink()
     return path

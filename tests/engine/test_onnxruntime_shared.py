@@ -161,7 +161,12 @@ def test_a_model_whose_kernels_pack_everything_is_copied_only_if_permitted(
     assert not model.shares_weights
     assert "are packed for running" in caplog.text
     assert model.with_threads(1, may_copy=False) is None
-    assert model.with_threads(1, may_copy=True) is not None
+    narrow = model.with_threads(1, may_copy=True)
+    assert narrow is not None
+    x = {"x": np.random.default_rng(1).standard_normal((3, 640)).astype(np.float32)}
+    for layout, threads in ((model, 2), (narrow, 1)):
+        plain = OnnxRuntime().load(tmp_path / "made.onnx", EngineOptions(threads=threads, share=False))
+        assert same(layout.run(x), plain.run(x))
     assert mapped() == []
 
 

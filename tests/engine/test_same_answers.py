@@ -8,6 +8,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from numpy.typing import NDArray
 from tests.engine.made_models import IMAGE, photos, write_exported, write_ir, write_onnx, write_script
 
 from sealift.engine.choose import engine_for
@@ -41,7 +42,7 @@ def served(request: pytest.FixtureRequest, tmp_path: Path) -> tuple[Loaded, Sign
     return chosen.load(adapted.path, EngineOptions(threads=2)), signature
 
 
-def expected(rows: int) -> np.ndarray[tuple[int, ...], np.dtype[np.float32]]:
+def expected(rows: int) -> NDArray[np.float32]:
     """By hand, in float64."""
     from tests.engine.made_models import weights
 
@@ -51,13 +52,15 @@ def expected(rows: int) -> np.ndarray[tuple[int, ...], np.dtype[np.float32]]:
     hidden = np.einsum("bchwij,ocij->bohw", windows, w["c.weight"]) + w["c.bias"][:, None, None]
     logits = np.maximum(hidden, 0).mean((2, 3)) @ w["f.weight"].T + w["f.bias"]
     powers = np.exp(logits - logits.max(-1, keepdims=True))
-    return (powers / powers.sum(-1, keepdims=True)).astype(np.float32)
+    chances: NDArray[np.float32] = (powers / powers.sum(-1, keepdims=True)).astype(np.float32)
+    return chances
 
 
 def test_every_engine_agrees_with_arithmetic(served: tuple[Loaded, Signature]) -> None:
     session, _ = served
     (answer,) = session.run({"image": photos(5)}).values()
-    assert (answer.dtype, answer.shape) == (np.float32, (5, 5))
+    assert answer.dtype == np.float32
+    assert answer.shape == (5, 5)
     np.testing.assert_allclose(answer, expected(5), atol=1e-6)
     alone = session.run({"image": photos(5)[3:4]}, ["output"])["output"]
     np.testing.assert_allclose(alone, expected(5)[3:4], atol=1e-6)

@@ -104,7 +104,8 @@ def test_the_quantised_torchscript_of_the_usual_guide_serves_as_it_is(tmp_path: 
         warnings.simplefilter("ignore")
         torch.backends.quantized.engine = "fbgemm"
         net = torch.nn.Sequential(torch.nn.Linear(30, 64), torch.nn.ReLU(), torch.nn.Linear(64, 1)).eval()
-        quantised = torch.ao.quantization.quantize_dynamic(net, {torch.nn.Linear}, dtype=torch.qint8)
+        quantise: Any = torch.ao.quantization.quantize_dynamic
+        quantised = quantise(net, {torch.nn.Linear}, dtype=torch.qint8)
     path = saved(trace(quantised, torch.zeros(1, 30)), tmp_path / "model.pt")
     signature = script_signature(path, (spec("features", "batch", 30),), (spec("score", "batch", 1),))
     session = engine_for(path, "", ("features",), ("score",)).load(path, EngineOptions(threads=1))
@@ -303,7 +304,7 @@ def test_without_pytorch_the_way_out_is_named(tmp_path: Path) -> None:
 def test_a_build_without_cuda_says_so(tmp_path: Path) -> None:
     import torch
 
-    if torch.backends.cuda.is_built():
+    if torch.version.cuda is not None:
         pytest.skip("this PyTorch has CUDA")
     path = write_script(tmp_path / "net.pt")
     with pytest.raises(ModelError, match=r"cuda cannot be used: the installed PyTorch .* without CUDA"):
@@ -321,3 +322,26 @@ def test_one_module_serves_every_layout(tmp_path: Path) -> None:
     assert torch.get_num_threads() == 1
     wide.run({"image": photos(1)})
     assert torch.get_num_threads() == 2
+
+
+def test_an_argument_with_a_default_may_be_declared_or_left_out(tmp_path: Path) -> None:
+    import warnings
+
+    import torch
+
+    class Scales(torch.nn.Module):
+        def forward(self, x: torch.Tensor, by: torch.Tensor | None = None) -> torch.Tensor:
+            return x * 2 if by is None else x * by
+
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        script: Any = torch.jit.script
+        path = saved(script(Scales()), tmp_path / "m.pt")
+    x, by = spec("x", "batch", 2), spec("by", 1)
+    assert script_signature(path, (x,), ()).outputs == (spec("output", "batch", 2),)
+    assert script_signature(path, (x, by), ()).outputs == (spec("output", "batch", 2),)
+    ones = np.ones((1, 2), np.float32)
+    alone = engine_for(path, "", ("x",), ("y",)).load(path, EngineOptions())
+    assert alone.run({"x": ones})["y"].tolist() == [[2, 2]]
+    both = engine_for(path, "", ("x", "by"), ("y",)).load(path, EngineOptions())
+    assert both.run({"x": ones, "by": np.array([3], np.float32)})["y"].tolist() == [[3, 3]]

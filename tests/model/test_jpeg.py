@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 import io
 import json
+import math
 import os
 import subprocess
 import sys
@@ -57,6 +58,7 @@ def both(data: bytes, **options: Any) -> tuple[NDArray[np.int64], NDArray[np.int
     return fast.astype(np.int64), exact.astype(np.int64)
 
 
+SCENE = scene(450, 450)
 SMALL = encoded(scene(300, 225))
 
 
@@ -233,6 +235,52 @@ def test_the_result_does_not_depend_on_the_processor(tmp_path: Path) -> None:
         )
         found.add(done.stdout)
     assert len(found) == 1
+
+
+@settings(max_examples=200, deadline=None)
+@given(
+    st.sampled_from(["bilinear", "bicubic", "lanczos"]),
+    st.tuples(st.integers(1, 48), st.integers(1, 48)),
+    st.tuples(st.floats(0.3, 9), st.floats(0.3, 9)),
+    st.tuples(st.sampled_from([0, 0.25, 0.5, 1, 3.3]), st.sampled_from([0, 0.25, 0.5, 1, 3.3])),
+    st.booleans(),
+)
+def test_any_window_is_resampled_as_pillow_does(
+    interpolation: Interpolation,
+    size: tuple[int, int],
+    reductions: tuple[float, float],
+    corner: tuple[float, float],
+    is_grey: bool,
+) -> None:
+    """Any part of any photo to any size, small ones on purpose: windows that end where the photo ends."""
+    spans = [side * reduction for side, reduction in zip(size, reductions, strict=True)]
+    width, height = (math.ceil(start + span) for start, span in zip(corner, spans, strict=True))
+    pixels = np.ascontiguousarray(np.asarray(SCENE.convert("L" if is_grey else "RGB"))[:height, :width])
+    window = resample.Window((corner[0], corner[1], corner[0] + spans[0], corner[1] + spans[1]), size)
+    found = resample.resample(pixels, window, interpolation).astype(np.int64)
+    photo = Image.fromarray(pixels)
+    wanted = photo.resize(size, resample.RESAMPLING[interpolation], box=window.box)
+    assert np.abs(found - np.asarray(wanted, np.int64)).max() <= FULL[interpolation]
+
+
+@pytest.mark.parametrize(
+    ("pixels", "box", "size"),
+    [
+        ((9, 17), (8.25, 4.25, 9.25, 5.25), (2, 2)),
+        ((3, 17), (8.31111111111111, 1.125, 9.066666666666666, 2.25), (2, 3)),
+        ((9, 17), (8.25, 0.0, 9.25, 9.0), (2, 4)),
+        ((9, 9), (0.0, 0.0, 9.0, 9.0), (9, 8)),
+    ],
+    ids=["both axes", "found by chance", "one axis", "one axis unchanged"],
+)
+def test_what_does_not_shrink_is_left_to_pillow(
+    pixels: tuple[int, int], box: tuple[float, float, float, float], size: tuple[int, int]
+) -> None:
+    """The vector resizer reads where no photo is when it enlarges: the first three end the process there."""
+    scene_part = np.ascontiguousarray(np.asarray(SCENE)[: pixels[0], : pixels[1]])
+    found = resample.resample(scene_part, resample.Window(box, size), "bicubic")
+    wanted = Image.fromarray(scene_part).resize(size, Image.Resampling.BICUBIC, box=box)
+    np.testing.assert_array_equal(found, np.asarray(wanted))
 
 
 @pytest.mark.parametrize("interpolation", ["bilinear", "bicubic", "lanczos"])

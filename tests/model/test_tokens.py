@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import shutil
+import subprocess
+import sys
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
@@ -227,3 +229,13 @@ def test_a_changed_file_is_read_anew(tmp_path: Path) -> None:
     assert model.tokenizer is not None
     shutil.copyfile(model.path, model.tokenizer)
     assert len(check_declaration(model)) == 1
+
+
+def test_a_worker_loads_these_libraries_with_its_first_model_that_needs_them(tmp_path: Path) -> None:
+    """A table model's process pays nothing for photos and texts."""
+    code = "import sys, sealift.model.pipeline; print(sorted({NAMES} & set(sys.modules)))"
+    names = "{'tokenizers', 'simplejpeg', 'cykooz_resizer', 'huggingface_hub'}"
+    done = subprocess.run(
+        [sys.executable, "-c", code.replace("{NAMES}", names)], capture_output=True, text=True, check=True
+    )
+    assert done.stdout.strip() == "[]"

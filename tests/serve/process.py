@@ -112,7 +112,7 @@ class WorkerProcess:
 
     @property
     def open_files(self) -> int:
-        return len(os.listdir(f"/proc/{self._process.pid}/fd"))
+        return len(list(Path(f"/proc/{self._process.pid}/fd").iterdir()))
 
     @property
     def cpu_s(self) -> float:

@@ -84,6 +84,10 @@ class Echo:
             return problem(404, "not_found", "no such path")
         return None
 
+    def again(self, request: Request) -> Outcome:
+        request.refusal = self.admit(request)
+        return request.refusal or self.answer(request)
+
     def answer(self, request: Request) -> Outcome:
         if request.path == b"/big":
             return Reply(200, b"x" * int(request.query))
@@ -97,8 +101,8 @@ class Echo:
         self.arrived.release()
         return None
 
-    def finished(self, request: Request, status: int, sent: int, seconds: float) -> None:
-        assert seconds >= 0
+    def finished(self, request: Request, status: int, sent: int, now: float) -> None:
+        assert now >= request.arrived
         self.finishes.append((request.path, status))
         self.ended.release()
 

@@ -19,14 +19,14 @@ from tests.serve.running import Serving
 
 from sealift.check.golden import read_batch_reason
 from sealift.check.record import record_service
-from sealift.model.service import Batching, ServedModel
+from sealift.model.service import PROVEN_AT_LOAD, Batching, ServedModel
 from sealift.serve.predictor import PredictorOptions
 from sealift.serve.worker import WorkerOptions
 
 pytestmark = pytest.mark.slow
 
 AT_ONCE = 32
-LONG_S = 2.0
+LONG_S = 10.0
 """A run waits so long for more rows; it begins at once when 32 are there."""
 
 Rows = Sequence[Sequence[float]]
@@ -133,6 +133,27 @@ def test_what_depends_on_its_neighbours_never_has_any(
         assert together(server, rows, shape) == alone
         found = runs_by_rows(server)
         assert found["1"] == found["+Inf"] == 2 * AT_ONCE, "every request had a run of its own"
+
+
+@pytest.mark.parametrize(
+    ("net", "is_batched"),
+    [(coupled_nets.table, True), (coupled_nets.batch_mean, False), (coupled_nets.dynamic_int8, False)],
+    ids=["table", "row-coupled", "dynamic int8"],
+)
+def test_a_project_that_nobody_packed_is_proven_by_its_worker(
+    tmp_path: Path, net: Net, is_batched: bool
+) -> None:
+    unproven = Batching(PROVEN_AT_LOAD, 0, 0.5)
+    model = replace(served("m", net(tmp_path / "net")), batching=unproven)
+    rows, shape = rows_of(coupled_nets.WIDTH), [1, coupled_nets.WIDTH]
+    with serving(replace(model, batching=Batching()), one_thread(10.0)) as server:
+        alone = [ask(server, row, shape) for row in rows]
+        assert runs_by_rows(server)["1"] == AT_ONCE
+    with serving(model, one_thread(10.0)) as server:
+        assert together(server, rows, shape) == alone
+        found = runs_by_rows(server)
+        assert (found["+Inf"] < AT_ONCE) == is_batched
+        assert (found["1"] == AT_ONCE) == (not is_batched)
 
 
 def one_thread(quick_s: float) -> PredictorOptions:

@@ -73,7 +73,8 @@ REFUSED = (
                b"Transfer-Encoding: identity\r\nTransfer-Encoding: chunked",
                b"Transfer-Encoding: x\r\ntransfer-encoding: chunked"),
     )),
-    Row("`Transfer-Encoding` that ends in another coding, a comma or a blank, names `chunked` twice, or is empty", 400, coded(
+    Row("`Transfer-Encoding` that ends in another coding, a comma or a blank, names `chunked` twice, or is empty", 400,
+        coded(
         TE + b": chunked, chunked", TE + b": chunked, identity", TE + b": chunked,", TE + b":", TE + b": chunked \t",
     )),
     Row("any other `Transfer-Encoding` than `chunked`: obscured, quoted, with parameters, behind another", 501, coded(

@@ -55,7 +55,9 @@ def become_server() -> None:
     store.mkdir(exist_ok=True)
     environment = {**os.environ, "PEERS": str(here.parent), "PATH": f"{home}:{os.environ['PATH']}"}
     archive = [home / "torch-model-archiver", "--model-name", "m", "--version", "1.0", "--handler", here]
-    subprocess.run([*archive, "--export-path", store, "-f"], check=True, env=environment)
+    made = store / "m.mar"
+    if not made.is_file() or made.stat().st_mtime < here.stat().st_mtime:  # packing it is not starting it
+        subprocess.run([*archive, "--export-path", store, "-f"], check=True, env=environment)
     settings = {"minWorkers": 1, "maxWorkers": 1, "batchSize": MAX_BATCH, "maxBatchDelay": round(WINDOW_MS)}
     model = {"defaultVersion": True, "marName": "m.mar", **settings, "responseTimeout": 120}
     ports = dict(

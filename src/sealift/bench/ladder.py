@@ -72,7 +72,7 @@ async def measure(generator: Generator, plan: Plan, tell: Callable[[str, int, in
 
     Args:
         tell: called before every step with what it is, its number and how many there will be.
-    Raises: NotServing, RequestError: the first answers are not there or not 200.
+    Raises: NotServing, UsageError: the first answers are not there or not 200.
     """
     shares = SHARES if plan.rates is None else plan.rates
     count, number = len(plan.connections) + len(shares), 0

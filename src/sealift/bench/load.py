@@ -15,7 +15,7 @@ from sealift.bench.asked import Asked
 from sealift.bench.line import Address, Done, Line
 from sealift.bench.tally import Step, Tally
 from sealift.bench.ticker import Ticker
-from sealift.errors import NotServing, RequestError
+from sealift.errors import NotServing, SealiftError, UsageError
 
 CONNECT_S: Final = 5.0
 PATIENCE_S: Final = 2.0
@@ -44,17 +44,13 @@ class Generator:
 
         Raises:
             NotServing: nobody answers.
-            RequestError: an answer is not 200; with the server's own words.
+            UsageError, NotServing: an answer is not 200 (4xx, 5xx); with the server's own words.
         """
         problems = []
         for index, asked in enumerate(self._asked):
             answer = await self._one(index)
             if answer.status != 200:
-                said = answer.body[:300].decode("utf-8", "replace")
-                raise RequestError(
-                    f"{asked.name}: {self._address.authority} answered {answer.status}: {said}",
-                    code="refused",
-                )
+                raise self._refusal(asked, answer)
             if problem := asked.difference(answer):
                 problems.append(f"golden input {asked.name}: {problem}")
         return problems
@@ -108,6 +104,13 @@ class Generator:
         index = self._turn
         self._turn = (index + 1) % len(self._messages)
         line.ask(index, self._messages[index], intended)
+
+    def _refusal(self, asked: Asked, answer: Answer) -> SealiftError:
+        said = answer.body[:300].decode("utf-8", "replace")
+        message = f"{asked.name}: {self._address.authority} answered {answer.status}: {said}"
+        if answer.status < 500:
+            return UsageError(message, next_step="send what the model takes: --input FILE")
+        return NotServing(message, next_step="sealift status --why")
 
     async def _one(self, index: int) -> Answer:
         answered: asyncio.Future[Answer | None] = asyncio.get_running_loop().create_future()

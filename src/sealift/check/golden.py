@@ -123,7 +123,7 @@ def furthest(wanted: NDArray[Any], got: NDArray[Any]) -> float:
 
 
 def tolerance_for(recorded: NDArray[Any], variants: list[NDArray[Any]]) -> float:
-    """Four times the spread over threads and batch sizes, at least the type's own rounding.
+    """Four times the spread over threads, at least the type's own rounding.
 
     The floor is 2^-13 (fp32, fp64) or 2^-6 (fp16) of the largest magnitude, for processors that order
     sums otherwise; the result is rounded up to a power of two so that packing twice records the same.

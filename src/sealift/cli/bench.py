@@ -22,7 +22,7 @@ from sealift.bench.load import Generator
 from sealift.bench.plot import page, rows, sentences, svg, text_plot
 from sealift.cli.options import add_common, add_prefix, prefix_of
 from sealift.cli.screen import print_result, table
-from sealift.cli.serve import _launch, _worker_user
+from sealift.cli.serve import launch_of, worker_user
 from sealift.errors import HostError, UsageError
 from sealift.model.settings import schema_of, settings_of
 from sealift.serve import control
@@ -66,7 +66,9 @@ def configure(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument("--model", metavar="NAME", help="only the golden inputs of this model of the release")
     parser.add_argument(
-        "--connections", metavar="N,N", help=f"clients at a time; default: {','.join(map(str, CONNECTIONS))}"
+        "--connections",
+        metavar="N,N",
+        help=f"clients at a time; default: {','.join(map(str, CONNECTIONS))}; 'none'",
     )
     parser.add_argument(
         "--rates", metavar="R,R", help="requests/s; default: 10 to 150 %% of what the clients reached; 'none'"
@@ -88,6 +90,8 @@ def run(args: argparse.Namespace) -> int:
     release = _release(args, prefix)
     slo_ms = args.slo_ms if args.slo_ms is not None else _declared_slo(prefix, release)
     plan = Plan(_connections(args.connections), _rates(args.rates), _seconds(args.seconds), slo_ms)
+    if not plan.connections and not plan.rates:
+        raise UsageError("nothing to measure", next_step="name --rates where --connections is none")
     if len(plan.connections) + len(plan.rates or ()) > MOST_STEPS:
         raise UsageError(f"more than {MOST_STEPS} steps", next_step="name fewer --connections and --rates")
     asked = _asked(args, release)
@@ -190,10 +194,10 @@ async def _own_worker(prefix: Prefix, release: InstalledRelease) -> AsyncIterato
 
     Raises: NotServing: it does not get ready.
     """
-    options = SupervisorOptions(user=_worker_user(prefix), drain_s=1.0)
+    options = SupervisorOptions(user=worker_user(prefix), drain_s=1.0)
     with bind("127.0.0.1", 0) as listener:
         workers = Workers(listener, options, asyncio.Event(), lambda _worker: None)
-        launch = _launch(prefix.site(release.name), ("--drain-s=1",), release)
+        launch = launch_of(prefix.site(release.name), ("--drain-s=1",), release)
         worker = await workers.start(launch, beside=False)
         worker.is_expected_to_end = True
         try:
@@ -239,6 +243,8 @@ def _write(path: Path, text: str) -> None:
 def _connections(text: str | None) -> tuple[int, ...]:
     if text is None:
         return CONNECTIONS
+    if text == "none":
+        return ()
     words = text.split(",")
     if not all(word.isascii() and word.isdigit() and 0 < int(word) <= MOST_CONNECTIONS for word in words):
         raise UsageError(

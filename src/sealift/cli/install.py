@@ -168,7 +168,9 @@ def _unit_steps(args: argparse.Namespace, bundle: VerifiedBundle, box: Box) -> t
     if not runs_units(box.prefix):
         return ()
     settings = bundle_settings(box.prefix, bundle)
-    return systemd.describe(bundle.release.product, settings.host, settings.port, start=not args.no_start)
+    return systemd.describe(
+        bundle.release.product, settings.host, settings.port, settings.grpc_port, start=not args.no_start
+    )
 
 
 def _minutes() -> str:

@@ -57,7 +57,9 @@ def start_units(args: argparse.Namespace, prefix: Prefix, report: InstallReport)
         return ()
     settings = settings_for(prefix, report.release)
     start = not args.no_start
-    applied = systemd.apply(report.release.name, settings.host, settings.port, start=start)
+    applied = systemd.apply(
+        report.release.name, settings.host, settings.port, settings.grpc_port, start=start
+    )
     advice = [f"a new address waits for: {applied.advice}"] if applied.advice else []
     return (*applied.changed, *advice)
 

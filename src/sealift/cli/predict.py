@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import argparse
 import json
+import ssl
 import sys
 import tempfile
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from http.client import HTTPConnection, HTTPException
+from http.client import HTTPConnection, HTTPException, HTTPSConnection
 from pathlib import Path
 from typing import Any, Final
 from urllib.parse import quote, urlsplit
@@ -46,8 +47,11 @@ def configure(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument("inputs", nargs="+", metavar="INPUT")
     where = parser.add_mutually_exclusive_group()
-    where.add_argument("--url", help="a service elsewhere, e.g. http://127.0.0.1:8000")
+    where.add_argument("--url", help="a service elsewhere, e.g. http://127.0.0.1:8000 or https://box:8000")
     where.add_argument("--project", type=Path, metavar="DIR", help="run this project in process")
+    parser.add_argument(
+        "--ca", type=Path, metavar="F", help="https: trust this CA (PEM) instead of this machine's"
+    )
     parser.add_argument("--model", metavar="NAME", help="the service, or one model of a service with several")
     add_prefix(parser)
 
@@ -89,8 +93,7 @@ def _opened(args: argparse.Namespace) -> Iterator[Predict]:
         with tempfile.TemporaryDirectory() as workspace:
             yield _in_process(args.project, args.model, Path(workspace))
         return
-    url, path = _address(args)
-    connection = HTTPConnection(url, timeout=TIMEOUT_S)
+    connection, path = _address(args)
     try:
         yield lambda body, media: _post(connection, path, body, media)
     finally:
@@ -124,19 +127,42 @@ def _parsed(body: bytes) -> Any:
         raise UsageError(f"the input is not JSON: {error}") from error
 
 
-def _address(args: argparse.Namespace) -> tuple[str, str]:
-    """`host:port` and the path to post to."""
+def _address(args: argparse.Namespace) -> tuple[HTTPConnection, str]:
+    """Whom to ask, not connected yet, and the path to post to."""
     if args.url is not None:
         parts = urlsplit(args.url)
-        if parts.scheme != "http" or not parts.netloc:
-            raise UsageError(f"--url {args.url}: expected http://HOST:PORT")
-        return parts.netloc, _predict_path(args.model)
+        if parts.scheme not in ("http", "https") or not parts.netloc:
+            raise UsageError(f"--url {args.url}: expected http://HOST:PORT or https://HOST:PORT")
+        context = _trusting(args.ca) if parts.scheme == "https" else None
+        return _connection(parts.netloc, context), _predict_path(args.model)
     prefix = prefix_of(args)
     is_service = args.model in prefix.services()
     name = choose_service(prefix, args.model if is_service else None)
     found = control.ask(prefix.control(name), "status")
     host = f"[{found['host']}]" if ":" in found["host"] else found["host"]
-    return f"{host}:{found['port']}", _predict_path(None if is_service else args.model)
+    context = _trusting_itself(found["certificate"]) if found.get("certificate") else None
+    return _connection(f"{host}:{found['port']}", context), _predict_path(None if is_service else args.model)
+
+
+def _connection(host: str, context: ssl.SSLContext | None) -> HTTPConnection:
+    if context is None:
+        return HTTPConnection(host, timeout=TIMEOUT_S)
+    return HTTPSConnection(host, timeout=TIMEOUT_S, context=context)
+
+
+def _trusting(ca: Path | None) -> ssl.SSLContext:
+    try:
+        return ssl.create_default_context(cafile=ca)
+    except OSError as error:  # ssl.SSLError too: no certificate in it
+        raise UsageError(f"--ca {ca}: {error.strerror or error}") from error
+
+
+def _trusting_itself(certificate: str) -> ssl.SSLContext:
+    """For the service of this machine: whoever shows its own certificate, whatever host that names."""
+    context = _trusting(Path(certificate))
+    context.check_hostname = False
+    context.verify_flags |= ssl.VERIFY_X509_PARTIAL_CHAIN
+    return context
 
 
 def _predict_path(model: str | None) -> str:

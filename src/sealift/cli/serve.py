@@ -81,7 +81,7 @@ def run(args: argparse.Namespace) -> int:
     flags = {
         "host": args.host,
         "port": _port(args.port or os.environ.get("SEALIFT_PORT")),
-        "grpc_port": _grpc_port(args),
+        "grpc_port": _port(args.grpc_port),
         "drain_s": args.drain_s,
         "tls.certificate": _absolute(args.tls_certificate),
         "tls.key": _absolute(args.tls_key),
@@ -95,9 +95,9 @@ def run(args: argparse.Namespace) -> int:
         environ=os.environ,
         flags=flags,
     )
-    options = SupervisorOptions(drain_s=settings.drain_s, user=_worker_user(prefix))
+    options = SupervisorOptions(drain_s=settings.drain_s, user=worker_user(prefix))
     flags_of_worker = (f"--drain-s={settings.drain_s}", *_tls_flags(settings, options.user))
-    care = _care(prefix, name, partial(_launch, prefix.site(name), flags_of_worker))
+    care = _care(prefix, name, partial(launch_of, prefix.site(name), flags_of_worker))
     return _supervise(args, settings, care, options, control_path=prefix.control(name))
 
 
@@ -113,7 +113,7 @@ def _care(prefix: Prefix, name: str, launch: Callable[[InstalledRelease], Worker
     return ReleaseCare(prefix, name, launch)
 
 
-def _launch(site: Path, flags: Sequence[str], release: InstalledRelease) -> WorkerLaunch:
+def launch_of(site: Path, flags: Sequence[str], release: InstalledRelease) -> WorkerLaunch:
     """A worker of that release, in its own interpreter; the box's settings are read when it starts."""
     given = [f"--site={site}"] if site.is_file() else []
     argv = release.command("_worker", f"--tree={release.tree}", *flags, *_max_rows(release), *given)
@@ -150,7 +150,7 @@ def _tls_flags(settings: Settings, user: str | None) -> tuple[str, ...]:
     return f"--tls-certificate={files.certificate}", f"--tls-key={files.key}"
 
 
-def _worker_user(prefix: Prefix) -> str | None:
+def worker_user(prefix: Prefix) -> str | None:
     """Workers of a system service get an account that owns nothing; None: they run as who serves."""
     if os.geteuid() != 0 or prefix != system():
         return None
@@ -202,7 +202,7 @@ def _listeners(
     """HTTP's socket and gRPC's: those that systemd holds, else bound here."""
     held = [opened.enter_context(each) for each in inherited_listeners()]
     listener = held[0] if held else opened.enter_context(bind(settings.host, settings.port))
-    flag = _grpc_port(args)
+    flag = _port(args.grpc_port)
     wanted = settings.grpc_port if flag is None else flag
     if wanted is None:
         return listener, None
@@ -235,10 +235,6 @@ def _port(text: str | None) -> int | None:
     if text.isascii() and text.isdigit() and int(text) < 65536:
         return int(text)
     raise UsageError(f"port {text!r}: expected a number from 0 to 65535")
-
-
-def _grpc_port(args: argparse.Namespace) -> int | None:
-    return _port(args.grpc_port or os.environ.get("SEALIFT_GRPC_PORT"))
 
 
 def _is_loopback(host: str) -> bool:

@@ -22,7 +22,7 @@ from sealift.store.prefix import Prefix
 from sealift.store.releases import InstalledRelease, installed_releases
 from sealift.store.site import SiteFile, changed, put_back, write_site
 
-_ADDRESS: Final = ("host", "port")
+_ADDRESS: Final = ("host", "port", "grpc_port")
 _AT_RESTART: Final = (*_ADDRESS, "drain_s", "certificate", "key")
 _BY_WORKERS: Final = ("threads", "device", "threshold", "batch_max", "batch_wait_ms")
 """The last part of the names that a worker reads when it starts."""
@@ -132,14 +132,17 @@ def _reload(prefix: Prefix, release: InstalledRelease, before: SiteFile) -> str:
 def _at_restart(prefix: Prefix, name: str, settings: Settings, *, moves: bool) -> list[str]:
     """What address and drain time wait for; the socket unit gets its new address at once."""
     if not runs_units(prefix) or not (Path("/") / address_file(name)).exists():
-        return [f"host, port, drain_s and tls count from the next start of sealift serve {name}"]
+        return [f"host, ports, drain_s and tls count from the next start of sealift serve {name}"]
     advice = f"systemctl restart {service_unit(name)}"
     if moves:
         try:
-            advice = systemd.apply(name, settings.host, settings.port, start=False).advice or advice
+            advice = (
+                systemd.apply(name, settings.host, settings.port, settings.grpc_port, start=False).advice
+                or advice
+            )
         except SealiftError as error:
             return [f"the unit still has the old address: {error.message}; sealift install writes it anew"]
-    return [f"host, port, drain_s and tls wait for: sudo {advice}"]
+    return [f"host, ports, drain_s and tls wait for: sudo {advice}"]
 
 
 def _warnings(prefix: Prefix, release: InstalledRelease, site: SiteFile) -> list[str]:

@@ -19,17 +19,19 @@ PERMITTED = {
     "cryptography": SpecifierSet(">=42"),
     "cykooz-resizer": SpecifierSet(">=4,<5"),
     "zstandard": SpecifierSet(">=0.22"),
+    "hpack": SpecifierSet(">=4,<5"),
     "httptools": SpecifierSet(">=0.6,<1"),
     "msgspec": SpecifierSet(">=0.19,<1"),
     "numpy": SpecifierSet(">=1.26,<3"),
     "onnxruntime": SpecifierSet(">=1.20,<2"),
     "pillow": SpecifierSet(">=10"),
+    "protobuf": SpecifierSet(">=4.25.8"),
     "simplejpeg": SpecifierSet(">=1.8,<2"),
     "tomlkit": SpecifierSet(">=0.12,<1"),
     "uvloop": SpecifierSet(">=0.20,<1"),
 }
-"""What sealift's box side imports, and the versions it runs with. What these need in turn (protobuf,
-cffi, ...) has no range of its own: their own metadata says what they take."""
+"""What sealift's box side imports, and the versions it runs with. What these need in turn (cffi,
+flatbuffers, ...) has no range of its own: their own metadata says what they take."""
 PARTS: Mapping[str, Mapping[str, SpecifierSet]] = {
     "text": {"tokenizers": SpecifierSet(">=0.21,<1")},
 }

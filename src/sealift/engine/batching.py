@@ -94,13 +94,14 @@ def decide(queue: Sequence[Job], policy: BatchPolicy, now: float, *, idle: bool)
             rest.append(job)
             is_closed = True
     if policy.wait_s and batch and not is_closed:
-        due = _due(batch, policy.wait_s)
+        alive = [job for job in queue if job not in late]
+        due = _due(alive, policy.wait_s)
         if now < due:
-            return Decision([], late, [job for job in queue if job in batch or job in rest], due)
+            return Decision([], late, alive, due)
     return Decision(batch, late, rest)
 
 
-def _due(batch: Sequence[Waiting], wait_s: float) -> float:
-    """When a batch that could take more runs anyway: never after a deadline of its own."""
-    deadlines = (job.claim.deadline for job in batch)
-    return min((batch[0].since + wait_s, *(time for time in deadlines if time is not None)))
+def _due(alive: Sequence[Waiting], wait_s: float) -> float:
+    """When a batch that could take more runs anyway: waiting for others costs nobody more than half of their time."""
+    halves = ((job.since + job.claim.deadline) / 2 for job in alive if job.claim.deadline is not None)
+    return min((alive[0].since + wait_s, *halves))

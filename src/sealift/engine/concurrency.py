@@ -41,6 +41,8 @@ def choose(waiting: int, wide: int, narrow: int, layouts: Layouts) -> Layout | N
     """
     if not layouts.cores:
         return None if wide else Layout.WIDE
+    if wide + narrow >= layouts.cores:
+        return None
     if waiting + wide + narrow <= layouts.speedup:
         return None if wide else Layout.WIDE
-    return None if wide + narrow >= layouts.cores else Layout.NARROW
+    return Layout.NARROW

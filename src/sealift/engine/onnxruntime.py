@@ -52,6 +52,8 @@ _MAP: Final = {
 """onnxruntime_session_options_config_keys.h. Mapped, never handed over as bytes: the Python binding frees
 those when the constructor returns, and the weights would be read from freed memory."""
 
+_COPY: Final = {"session.load_model_format": "ORT"}
+
 _FOREIGN = (Exception,)
 """onnxruntime's pybind exceptions share no base of their own: the edge wraps whatever it raises."""
 
@@ -90,6 +92,7 @@ class OnnxSession:
         self.degraded = ""
         self.input_names: tuple[str, ...] = tuple(node.name for node in session.get_inputs())
         self.output_names: tuple[str, ...] = tuple(node.name for node in session.get_outputs())
+        self._all = list(self.output_names)
 
     @property
     def shares_weights(self) -> bool:
@@ -103,6 +106,8 @@ class OnnxSession:
         options = replace(self._options, threads=threads)
         again = OnnxSession(_open_on_cpu(self._source, options), self._source, options, self.device)
         again.degraded = self.degraded
+        if not self.shares_weights:
+            give_back_free_memory()
         return again
 
     def idle(self) -> None:
@@ -111,9 +116,9 @@ class OnnxSession:
 
     def run(self, inputs: Mapping[str, NDArray[Any]], outputs: Sequence[str] | None = None) -> Arrays:
         """As `engine.protocol.Session.run`."""
-        names = self.output_names if outputs is None else tuple(outputs)
+        names = self._all if outputs is None else list(outputs)
         try:
-            values = self._session.run(list(names), dict(inputs))
+            values = self._session.run(names, inputs)
         except _FOREIGN as error:
             raise ModelFailed(f"the model refused this input: {error}", code="model_failed") from error
         return dict(zip(names, values, strict=True))
@@ -143,38 +148,40 @@ def _load_on(device: Device, model: Path, options: EngineOptions) -> OnnxSession
 
 
 def _load_on_cpu(model: Path, options: EngineOptions) -> OnnxSession:
-    source: _Source = model
-    if _is_worth_sharing(model, options):
-        try:
-            source, session = _open_shared(model, options)
-            return OnnxSession(session, source, options, "cpu")
-        except _FOREIGN as error:
-            log.info("%s: each thread layout has its own weights: %s", model.name, str(error))
-        give_back_free_memory()
-    return OnnxSession(_open_on_cpu(model, options), model, options, "cpu")
+    size = _size(model)
+    session = _shared_if_worth_it(model, options, size)
+    if session is None:
+        session = OnnxSession(_open_on_cpu(model, options), model, options, "cpu")
+    if size >= SHARED_FROM_BYTES:
+        give_back_free_memory()  # what loading took, nearly as much again as the weights
+    return session
 
 
-def _is_worth_sharing(model: Path, options: EngineOptions) -> bool:
-    if not options.share:
-        return False
+def _size(model: Path) -> int:
+    """Bytes of the model's folder: its external data lies there."""
     try:
-        size = sum(path.stat().st_size for path in model.parent.iterdir() if path.is_file())
+        return sum(path.stat().st_size for path in model.parent.iterdir() if path.is_file())
     except OSError:
-        return False  # the load itself says what is wrong
+        return 0  # the load itself says what is wrong
+
+
+def _shared_if_worth_it(model: Path, options: EngineOptions, size: int) -> OnnxSession | None:
     room = options.room_bytes
     fits = room is None or room >= _ROOM_FOR_SHARING * size
-    return SHARED_FROM_BYTES <= size <= SHARED_UP_TO_BYTES and fits
+    if not (options.share and fits and SHARED_FROM_BYTES <= size <= SHARED_UP_TO_BYTES):
+        return None
+    try:
+        return _load_stored(model, options)
+    except _FOREIGN as error:
+        log.info("%s: each thread layout has its own weights: %s", model.name, str(error))
+    give_back_free_memory()
+    return None
 
 
-class _NotShared(Exception):
-    """The engine keeps its own copies whatever it maps."""
+def _load_stored(model: Path, options: EngineOptions) -> OnnxSession:
+    """Store the optimised model and map it, or read it back where its kernels pack most of the weights anyway.
 
-
-def _open_shared(model: Path, options: EngineOptions) -> tuple[StoredModel, ort.InferenceSession]:
-    """Store the optimised model once and map it.
-
-    Raises: _NotShared: kernels pack most of the weights, so mapping costs more than it saves.
-        OSError, and whatever onnxruntime raises: it cannot be stored or read back.
+    Raises: OSError, and whatever onnxruntime raises: it cannot be stored or read back.
     """
     stored = StoredModel(model.name)
     settings = _settings(replace(options, threads=1), _SAVE)
@@ -185,9 +192,14 @@ def _open_shared(model: Path, options: EngineOptions) -> tuple[StoredModel, ort.
     before = own_bytes()
     session = _open_on_cpu(stored, options)
     private = own_bytes() - before
-    if private > stored.size / 2:
-        raise _NotShared(f"{private / 1e6:.0f} of {stored.size / 1e6:.0f} MB are packed for running")
-    return stored, session
+    if private <= stored.size / 2:
+        return OnnxSession(session, stored, options, "cpu")
+    packed = f"{private / 1e6:.0f} of {stored.size / 1e6:.0f} MB are packed for running"
+    log.info("%s: each thread layout has its own weights: %s", model.name, packed)
+    del session
+    give_back_free_memory()
+    copied = _cpu_session(Path(stored.path), _settings(options, _COPY))
+    return OnnxSession(copied, model, options, "cpu")
 
 
 def _open_on_cpu(source: _Source, options: EngineOptions) -> ort.InferenceSession:

@@ -16,7 +16,14 @@ from sealift.engine.protocol import Arrays, EngineOptions
 from sealift.engine.stored import give_back_free_memory
 from sealift.errors import ModelError, ModelFailed
 from sealift.model.engines import SCRIPT_SUFFIXES
-from sealift.model.torch_file import flat_tensors, import_torch, last_line, load_exported, load_script
+from sealift.model.torch_file import (
+    flat_tensors,
+    import_torch,
+    last_line,
+    load_exported,
+    load_script,
+    required_arguments,
+)
 
 log = logging.getLogger(__name__)
 
@@ -59,7 +66,10 @@ class Torch:
         elif device.family != "cpu":
             raise Refused("PyTorch serves here on cpu and cuda")
         place = "cpu" if device.family == "cpu" else f"cuda:{device.number}"
-        names, call = _script(model, place) if model.suffix in SCRIPT_SUFFIXES else _exported(model, place)
+        if model.suffix in SCRIPT_SUFFIXES:
+            names, call = _script(model, place, len(self._inputs))
+        else:
+            names, call = _exported(model, place)
         if self._inputs and len(self._inputs) != len(names):
             text = _TOO_FEW.format(expected=len(names), got=len(self._inputs))
             raise ModelError(f"{model.name}: {text}")
@@ -139,10 +149,13 @@ def _chosen(found: Arrays, outputs: Sequence[str] | None) -> Arrays:
         raise ModelFailed(f"the model has no output {error}", code="model_failed") from error
 
 
-def _script(model: Path, place: str) -> tuple[tuple[str, ...], Call]:
+def _script(model: Path, place: str, given: int) -> tuple[tuple[str, ...], Call]:
+    """`given`: how many tensors the signature names; arguments with a default may be among them."""
     module = load_script(model, place)
-    taken = [argument for argument in module.forward.schema.arguments[1:] if not argument.has_default_value()]
-    return tuple(argument.name for argument in taken), lambda tensors: module(*tensors)
+    needed = required_arguments(module)
+    known = tuple(argument.name for argument in module.forward.schema.arguments[1:])
+    names = known[:given] if len(needed) <= given <= len(known) else needed
+    return names, lambda tensors: module(*tensors)
 
 
 def _exported(model: Path, place: str) -> tuple[tuple[str, ...], Call]:

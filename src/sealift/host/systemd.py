@@ -95,18 +95,27 @@ def systemd_at_work(systemd: Systemd = THIS) -> bool:
     return (systemd.root / "run/systemd/system").is_dir()
 
 
-def apply(name: str, host: str, port: int, *, start: bool = True, systemd: Systemd = THIS) -> Applied:
+def apply(
+    name: str,
+    host: str,
+    port: int,
+    grpc_port: int | None = None,
+    *,
+    start: bool = True,
+    systemd: Systemd = THIS,
+) -> Applied:
     """Make `name` a service of this machine that listens on `host`:`port` and comes back after a power cut.
 
     A service that runs is left running: a new address waits for `advice`.
 
     Args:
+        grpc_port: where gRPC is answered too, None: nowhere.
         start: False writes the units and neither enables nor starts them.
     Raises:
         HostError: systemd refused, or the service did not get ready; what it said is in the text.
         StoreError: a unit file cannot be written.
     """
-    files = files_of(name, host, port)
+    files = files_of(name, host, port, grpc_port)
     written = [path for path, text in files.items() if _write(systemd.root / path, text)]
     changed = [f"wrote /{path}" for path in written]
     _must(systemd, "systemd-sysusers", str(systemd.root / USERS_FILE))
@@ -127,10 +136,16 @@ def apply(name: str, host: str, port: int, *, start: bool = True, systemd: Syste
 
 
 def describe(
-    name: str, host: str, port: int, *, start: bool = True, systemd: Systemd = THIS
+    name: str,
+    host: str,
+    port: int,
+    grpc_port: int | None = None,
+    *,
+    start: bool = True,
+    systemd: Systemd = THIS,
 ) -> tuple[str, ...]:
     """What `apply` would do, in its words; changes nothing. Raises: HostError: an impossible address."""
-    files = files_of(name, host, port)
+    files = files_of(name, host, port, grpc_port)
     steps = [f"write /{path}" for path, text in files.items() if not _same(systemd.root / path, text)]
     if start:
         units = (socket_unit(name), service_unit(name))

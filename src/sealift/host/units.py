@@ -103,7 +103,7 @@ def address_file(name: str) -> PurePosixPath:
     return UNITS / f"{socket_unit(name)}.d" / "10-address.conf"
 
 
-def files_of(name: str, host: str, port: int) -> dict[PurePosixPath, str]:
+def files_of(name: str, host: str, port: int, grpc_port: int | None = None) -> dict[PurePosixPath, str]:
     """Every file that `name` needs, by its path below the machine's root.
 
     Raises: HostError: systemd cannot listen on that address.
@@ -112,20 +112,31 @@ def files_of(name: str, host: str, port: int) -> dict[PurePosixPath, str]:
         SERVICE_FILE: SERVICE_TEXT,
         SOCKET_FILE: SOCKET_TEXT,
         USERS_FILE: USERS_TEXT,
-        address_file(name): address_text(name, host, port),
+        address_file(name): address_text(name, host, port, grpc_port),
     }
 
 
-def address_text(name: str, host: str, port: int) -> str:
-    """The drop-in's text. Raises: HostError: no fixed port, or `host` is no address and has none."""
-    if not 0 < port < 65536:
+def address_text(name: str, host: str, port: int, grpc_port: int | None = None) -> str:
+    """The drop-in's text: HTTP's address, then gRPC's if it has a port (`serve.notify` relies on the order).
+
+    Raises: HostError: no fixed port, the same one twice, or `host` is no address and has none.
+    """
+    for setting, number, example in (("port", port, 8000), ("grpc_port", grpc_port, 8001)):
+        if number is not None and not 0 < number < 65536:
+            raise HostError(
+                f"{name}: {setting} {number}: a service of this machine needs a fixed one, 1 to 65535",
+                next_step=f"sealift config set {name} {setting}={example}",
+            )
+    if port == grpc_port:
         raise HostError(
-            f"{name}: port {port}: a service of this machine needs a fixed one, 1 to 65535",
-            next_step=f"sealift config set {name} port=8000",
+            f"{name}: port and grpc_port are both {port}: HTTP and gRPC need one each",
+            next_step=f"sealift config set {name} grpc_port={port + 1}",
         )
+    address = _numeric(name, host)
+    ports = [number for number in (port, grpc_port) if number is not None]
     return (
         f"# From {_PREFIX.etc}/{name}.toml; change it with `sealift config set {name} port=N`.\n"
-        f"[Socket]\nListenStream={_numeric(name, host)}:{port}\n"
+        "[Socket]\n" + "".join(f"ListenStream={address}:{number}\n" for number in ports)
     )
 
 

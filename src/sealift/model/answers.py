@@ -32,13 +32,12 @@ class TensorAnswer:
         return {"prediction": values[self._specs[0].name] if len(values) == 1 else values}
 
     def many(self, outputs: Arrays, rows: int) -> list[dict[str, Any]]:  # noqa: ARG002 - there is one for each
-        """One answer for each of `rows` items."""
-        values = [json_from_array(outputs[spec.name]) for spec in self._specs]
-        if len(values) == 1 and isinstance(values[0], list):
+        """One answer for each item; NaN and infinity are left to the JSON writer, which writes null."""
+        values = [outputs[spec.name].tolist() for spec in self._specs]
+        if len(values) == 1:
             return [{"prediction": value} for value in values[0]]
         names = [spec.name for spec in self._specs]
-        columns = [value for value in values if isinstance(value, list)]
-        return [{"prediction": dict(zip(names, row, strict=True))} for row in zip(*columns, strict=True)]
+        return [{"prediction": dict(zip(names, row, strict=True))} for row in zip(*values, strict=True)]
 
 
 def _item(spec: TensorSpec, array: NDArray[Any], prepared: Prepared) -> NDArray[Any]:
@@ -55,11 +54,19 @@ class EmbeddingAnswer:
 
     def __call__(self, outputs: Arrays, prepared: Prepared) -> dict[str, Any]:
         """Raises: ModelFailed: values not finite, or not one vector a row."""
+        values, had_rows = self._vectors(outputs)
+        single = is_single(had_rows, len(values), prepared)
+        return {"prediction": values[0].tolist() if single else values.tolist()}
+
+    def many(self, outputs: Arrays, rows: int) -> list[dict[str, Any]]:  # noqa: ARG002 - there is one for each
+        """One answer for each item. Raises: as `__call__`."""
+        return [{"prediction": vector} for vector in self._vectors(outputs)[0].tolist()]
+
+    def _vectors(self, outputs: Arrays) -> tuple[NDArray[np.float64], bool]:
         values, had_rows = as_rows(self._spec, outputs[self._spec.name])
         if self._normalize:
             largest = np.abs(values).max(axis=1, keepdims=True, initial=0.0)
             scaled = values / np.where(largest == 0.0, 1.0, largest)
             lengths = np.linalg.norm(scaled, axis=1, keepdims=True)
             values = scaled / np.where(lengths == 0.0, 1.0, lengths)
-        single = is_single(had_rows, len(values), prepared)
-        return {"prediction": values[0].tolist() if single else values.tolist()}
+        return values, had_rows

@@ -16,6 +16,14 @@ SCRIPT_SUFFIXES: Final = (".pt", ".ts")
 """TorchScript: a file that tells neither the names nor the shapes of what it takes and gives."""
 
 
+PLATFORMS: Final[dict[str, str]] = {
+    "onnxruntime": "onnxruntime_onnx",
+    "openvino": "openvino",
+    "torch": "pytorch_libtorch",
+}
+"""Engine -> `platform` of the Open Inference Protocol's model metadata, in Triton's words."""
+
+
 def default_engine(path: PurePath) -> str | None:
     """The engine of a file whose project names none; None: no engine loads such a file."""
     return next((engine for engine, suffixes in ENGINES.items() if path.suffix in suffixes), None)

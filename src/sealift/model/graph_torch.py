@@ -20,7 +20,14 @@ from sealift.model.datatypes import datatype_of
 from sealift.model.examples import example_candidates
 from sealift.model.signature import Axis, Signature, TensorSpec, batch_axis_of
 from sealift.model.tensors import describe
-from sealift.model.torch_file import flat_tensors, import_torch, last_line, load_exported, load_script
+from sealift.model.torch_file import (
+    flat_tensors,
+    import_torch,
+    last_line,
+    load_exported,
+    load_script,
+    required_arguments,
+)
 
 _ROWS: Final = (2, 3)
 _FOREIGN = (Exception,)
@@ -38,11 +45,11 @@ def script_signature(path: Path, inputs: Sequence[TensorSpec], outputs: Sequence
     """
     module = load_script(path)
     arguments = [argument.name for argument in module.forward.schema.arguments[1:]]
-    needed = [a.name for a in module.forward.schema.arguments[1:] if not a.has_default_value()]
+    needed = required_arguments(module)
     if not len(needed) <= len(inputs) <= len(arguments):
         raise _undeclared(path, needed, inputs)
     runs = _runs(path, module, Signature(inputs=tuple(inputs), outputs=()))
-    batch = batch_axis_of(inputs)
+    batch = _rows_axis(inputs)
     found = tuple(
         _seen(name, [run[name] for _, run in runs], [rows for rows, _ in runs], batch) for name in runs[0][1]
     )
@@ -91,6 +98,12 @@ def exported_signature(path: Path) -> Signature:
             if _makes_probabilities(targets.get(name, ""))
         ),
     )
+
+
+def _rows_axis(inputs: Sequence[TensorSpec]) -> str | None:
+    """The open first axis that the runs vary; other inputs may have none."""
+    firsts = [spec.shape[0] for spec in inputs if spec.shape]
+    return next((axis for axis in firsts if isinstance(axis, str)), None)
 
 
 def _makes_probabilities(operator: str) -> bool:

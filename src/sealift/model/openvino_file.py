@@ -6,13 +6,17 @@ openvino is imported only here and in `engine.openvino`, and only when such a fi
 from __future__ import annotations
 
 import functools
+import sys
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
 
 from sealift.errors import ModelError
 
 _FOREIGN = (Exception,)
 """OpenVINO raises RuntimeError and others: the edge wraps whatever comes."""
+
+
+_CONVERTER: Final = "openvino.tools.ovc"
 
 
 @functools.cache
@@ -22,13 +26,27 @@ def runtime() -> Any:
     Raises: ModelError: OpenVINO is not installed where this runs.
     """
     try:
-        import openvino
+        openvino = _without_converter()
     except ImportError as error:
         raise ModelError(
             f"the engine openvino needs the package openvino, which cannot be imported: {error}",
             next_step='name it among the application\'s own packages: [python] requirements, "openvino==2026.4.1"',
         ) from error
     return openvino.Core()
+
+
+def _without_converter() -> Any:
+    """Import OpenVINO without its model converter: that one brings telemetry, and half of the time it takes."""
+    fresh = "openvino" not in sys.modules and _CONVERTER not in sys.modules
+    if fresh:
+        sys.modules[_CONVERTER] = None  # type: ignore[assignment]
+    try:
+        import openvino
+
+        return openvino
+    finally:
+        if fresh:
+            del sys.modules[_CONVERTER]
 
 
 def read_ir(path: Path) -> Any:

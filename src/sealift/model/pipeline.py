@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import Any, Protocol, runtime_checkable
+from typing import Any
 
 from sealift.errors import ModelError
 from sealift.model.agreement import check_declaration
@@ -35,15 +35,7 @@ from sealift.model.tokens import TokenPreparation
 
 Prepare = Callable[[bytes | JsonValue], Prepared]
 Answer = Callable[[Arrays, Prepared], dict[str, Any]]
-
-
-@runtime_checkable
-class ManyAnswers(Protocol):
-    """An answer that is made for many rows at once, cheaper than for each."""
-
-    def many(self, outputs: Arrays, rows: int) -> list[dict[str, Any]]:
-        """As `Pipeline.answers`."""
-        ...
+Many = Callable[[Arrays, int], list[dict[str, Any]]]
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,6 +46,8 @@ class Pipeline:
     _prepare: Prepare
     _answer: Answer
     _takes_raw: bool
+    _many: Many | None = None
+    """`answers`, where the answer can be made for many rows at once, cheaper than for each."""
 
     @property
     def pads(self) -> Mapping[str, PadRule]:
@@ -87,13 +81,16 @@ class Pipeline:
 
         Raises: ModelFailed, InvalidInput: as `answer`, from the first item that has no answer.
         """
-        if isinstance(self._answer, ManyAnswers):
-            return self._answer.many(outputs, rows)
+        if self._many is not None:
+            return self._many(outputs, rows)
         item = Prepared({}, frozenset({self.signature.batch_axis or "?"}))
         return [
             self._answer({name: array[row : row + 1] for name, array in outputs.items()}, item)
             for row in range(rows)
         ]
+
+
+_OwnAnswer = TensorAnswer | EmbeddingAnswer | ClassesAnswer | ScoresAnswer
 
 
 def build_pipeline(model: ServedModel, *, max_pixels: int = MAX_PIXELS) -> Pipeline:
@@ -110,10 +107,12 @@ def build_pipeline(model: ServedModel, *, max_pixels: int = MAX_PIXELS) -> Pipel
         )
     functions = load_handler(model.handler) if model.handler is not None else {}
     preprocess = functions.get("preprocess")
+    answer = _answer(model, functions.get("postprocess"))
     return Pipeline(
         signature=model.signature,
         _prepare=_preparation(model, preprocess, max_pixels),
-        _answer=_answer(model, functions.get("postprocess")),
+        _answer=answer,
+        _many=None if isinstance(answer, HandlerAnswer) else answer.many,
         _takes_raw=preprocess is None and not _declares_inputs(model),
     )
 
@@ -139,7 +138,7 @@ def _preparation(model: ServedModel, preprocess: Function | None, max_pixels: in
     return lambda payload: prepare_tensors(signature, payload)
 
 
-def _answer(model: ServedModel, postprocess: Function | None) -> Answer:
+def _answer(model: ServedModel, postprocess: Function | None) -> _OwnAnswer | HandlerAnswer:
     signature, declared = model.signature, model.output
     if postprocess is not None and model.handler is not None:
         return HandlerAnswer(postprocess, model.handler.resolve().parent)

@@ -150,7 +150,7 @@ class Schema:
 
         Args:
             site: the tables of the site file.
-            environ: the environment, for SEALIFT_HOST and SEALIFT_PORT; None: not looked at.
+            environ: the environment, for SEALIFT_HOST, SEALIFT_PORT and SEALIFT_GRPC_PORT; None: not looked at.
             flags: typed by whoever parsed them; None among them is no flag. Flags and environment belong to whoever
                 starts the service: a release does not narrow them.
             where, lines: name the file in the refusal, and the line of each key.
@@ -250,15 +250,20 @@ def refusal(where: str, problems: list[str]) -> BadSettings:
 
 
 def from_environment(environ: Mapping[str, str]) -> dict[str, Value]:
-    """What SEALIFT_HOST and SEALIFT_PORT set; an empty variable is none. Raises: UsageError: no such port."""
+    """What SEALIFT_HOST, SEALIFT_PORT and SEALIFT_GRPC_PORT set; an empty variable is none.
+
+    Raises: UsageError: no such port.
+    """
     found: dict[str, Value] = {}
-    host, port = environ.get("SEALIFT_HOST"), environ.get("SEALIFT_PORT")
+    host = environ.get("SEALIFT_HOST")
     if host:
         found["host"] = host
-    if port:
-        if not (port.isascii() and port.isdigit() and len(port) <= 5 and int(port) < 65536):
-            raise UsageError(f"SEALIFT_PORT is {port!r}, expected a number from 0 to 65535")
-        found["port"] = int(port)
+    for variable, setting in (("SEALIFT_PORT", "port"), ("SEALIFT_GRPC_PORT", "grpc_port")):
+        port = environ.get(variable)
+        if port:
+            if not (port.isascii() and port.isdigit() and len(port) <= 5 and int(port) < 65536):
+                raise UsageError(f"{variable} is {port!r}, expected a number from 0 to 65535")
+            found[setting] = int(port)
     return found
 
 

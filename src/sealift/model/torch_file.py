@@ -42,6 +42,7 @@ _TO_SCRIPT: Final = (
     "build the module, load its weights, then torch.jit.trace(module.eval(), example).save('model.pt')"
 )
 _ONE_LOAD: Final = threading.Lock()
+_FORCE: Final = "TORCH_FORCE_WEIGHTS_ONLY_LOAD"
 
 
 def import_torch() -> Any:
@@ -72,6 +73,17 @@ def load_script(path: Path, device: str = "cpu") -> Any:
         raise _unloadable(path, torch, error) from error
 
 
+def argument_names(path: Path) -> tuple[str, ...]:
+    """Of a TorchScript module's `forward`, those with a default left out. Raises: ModelError: as `load_script`."""
+    return required_arguments(load_script(path))
+
+
+def required_arguments(module: Any) -> tuple[str, ...]:
+    """The arguments of `forward` that must be given, without `self`."""
+    arguments = module.forward.schema.arguments[1:]
+    return tuple(argument.name for argument in arguments if not argument.has_default_value())
+
+
 def load_exported(path: Path) -> Any:
     """A `torch.export` archive -> its ExportedProgram.
 
@@ -81,17 +93,17 @@ def load_exported(path: Path) -> Any:
     _refuse_code(path, names)
     torch = import_torch()
     with _ONE_LOAD:
-        before = os.environ.get("TORCH_FORCE_WEIGHTS_ONLY_LOAD")
+        before = os.environ.get(_FORCE)
         # torch.export.load unpickles with weights_only=False; this overrules it (torch/serialization.py).
-        os.environ["TORCH_FORCE_WEIGHTS_ONLY_LOAD"] = "1"
+        os.environ[_FORCE] = "1"
         try:
             return torch.export.load(str(path))
         except _FOREIGN as error:
             raise _unloadable(path, torch, error) from error
         finally:
-            os.environ.pop("TORCH_FORCE_WEIGHTS_ONLY_LOAD")
+            os.environ.pop(_FORCE)
             if before is not None:
-                os.environ["TORCH_FORCE_WEIGHTS_ONLY_LOAD"] = before
+                os.environ[_FORCE] = before
 
 
 def flat_tensors(result: Any) -> list[tuple[str, Any]]:

@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Final
 
 from sealift.errors import UsageError
+from sealift.model.engines import SCRIPT_SUFFIXES
 from sealift.model.words import listed, nearest, quoted
 from sealift.project.file import FILE_NAME
 from sealift.project.sections import NAME
@@ -44,15 +45,20 @@ def init_project(
     """
     _refuse_arguments(directory, model, template, name)
     signature, path, copies = None, "model.onnx", dict[str, Source]()
+    arguments: tuple[str, ...] = ()
     if model is not None:
         # What reads a model takes a while to import and stays on the engineer's machine
         from sealift.model.graph_formats import ModelFile, signature_of_file
+        from sealift.model.torch_file import argument_names
 
-        signature = signature_of_file(ModelFile(model))
+        if model.suffix in SCRIPT_SUFFIXES:
+            arguments = argument_names(model)
+        else:
+            signature = signature_of_file(ModelFile(model))
         path, copies = _path_and_copies(directory, model)
     chosen: Template = template_for(signature) if signature else "tensor"
     chosen = next((known for known in TEMPLATES if known == template), chosen)
-    text = project_text(name or _name_from(directory), path, chosen, signature)
+    text = project_text(name or _name_from(directory), path, chosen, signature, arguments)
     return _place(directory, {FILE_NAME: text, **copies})
 
 

@@ -33,7 +33,7 @@ def prepare_models(project: Project, destination: Path) -> Prepared:
         try:
             model, changed = _prepare(entry, project, destination / entry.name)
         except SealiftError as error:
-            problems += [f"model {entry.name}: {text}" for text in error.problems or (error.message,)]
+            problems += [f"model {entry.name}: {text}" for text in _told(error)]
             continue
         problems += [f"model {entry.name}: {problem}" for problem in check_declaration(model)]
         models.append(model)
@@ -43,6 +43,12 @@ def prepare_models(project: Project, destination: Path) -> Prepared:
             f"{project.root / 'sealift.toml'}: {len(problems)} problem(s) with its models", problems=problems
         )
     return Prepared(tuple(models), tuple(notes))
+
+
+def _told(error: SealiftError) -> tuple[str, ...]:
+    """Everything that the error says, its way out included: one model of several has no last line of its own."""
+    texts = error.problems or (error.message,)
+    return (*texts[:-1], f"{texts[-1]}; {error.next_step}") if error.next_step else texts
 
 
 def _prepare(entry: ModelEntry, project: Project, folder: Path) -> tuple[ServedModel, tuple[str, ...]]:

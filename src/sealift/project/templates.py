@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Final, Literal
 
@@ -25,12 +26,23 @@ def template_for(signature: Signature) -> Template:
     return "tensor"
 
 
-def project_text(name: str, path: str, template: Template, signature: Signature | None) -> str:
-    """The whole file. Without a signature (no model yet) the shapes in it are examples."""
+def project_text(
+    name: str,
+    path: str,
+    template: Template,
+    signature: Signature | None,
+    arguments: Sequence[str] = (),
+) -> str:
+    """The whole file. Without a signature (no model yet) the shapes in it are examples.
+
+    Args:
+        arguments: of a TorchScript model, which has no signature until somebody says its shapes.
+    """
     write_input = {"image": _image_input, "tabular": _tabular_input, "tensor": _tensor_input}[template]
     parts = [
         _HEAD.format(name=_toml(name), path=_toml(path)),
         *([_edges(signature)] if signature else []),
+        *([_script_inputs(arguments)] if arguments and template == "tensor" else []),
         write_input(signature),
         _output(template, signature),
         _TAIL,
@@ -87,6 +99,17 @@ def _edges(signature: Signature) -> str:
 def _edge(spec: TensorSpec) -> str:
     shape = _toml("any rank") if spec.shape is None else _toml(list(spec.shape))
     return f"{{ name = {_toml(spec.name)}, datatype = {_toml(spec.datatype)}, shape = {shape} }}"
+
+
+def _script_inputs(arguments: Sequence[str]) -> str:
+    tables = (
+        f'[[model.inputs]]\nname = {_toml(name)}\ndatatype = "FP32"\nshape = ["batch", 1]\n'
+        for name in arguments
+    )
+    return (
+        "# TorchScript tells no shapes. CHECK datatype and shape of each argument of forward().\n"
+        + "\n".join(tables)
+    )
 
 
 @dataclass(frozen=True, slots=True)

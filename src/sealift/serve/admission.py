@@ -11,11 +11,10 @@ from __future__ import annotations
 from typing import Final
 
 _GAIN: Final = 0.3
-_MEASURED_S: Final = 0.05
-_LOOK_S: Final = 0.1
-_FEW: Final = 5
+_LEARN_S: Final = 0.05
+_FEW: Final = 3
 _FIRST_SHARE, _LEAST_SHARE, _MOST_SHARE = 0.6, 0.1, 0.9
-_SHRINK, _GROW = 0.85, 0.02
+_SHRINK, _GROW = 0.85, 0.008
 _TIGHT, _LOOSE = 0.9, 0.75
 
 
@@ -33,30 +32,25 @@ class Admission:
         self.share = _FIRST_SHARE
         self._slots = slots
         self._apart_s = 0.0
-        self._busy_s = 0.0
         self._done = 0
-        self._busy_since = 0.0
-        self._measured = 0.0
-        self._seen = self._late = 0
         self._longest_s = 0.0
-        self._looked = 0.0
+        self._idle_s = self._idle_since = 0.0
+        self._began = 0.0
+        self._until = 0.0
 
     def expected_s(self) -> float:
         """How long a request that came now would take: its turn behind those inside, and its own time."""
         return (self.inside + self._slots) * self._apart_s
 
-    def lets_in(self, now: float) -> bool:
-        """Whether a request that came now would be answered in time."""
-        if self.promised_s is None or self.inside < self._slots:
-            return True
-        self._look(now)
-        return self.expected_s() <= self.promised_s * self.share
-
-    def entered(self, now: float) -> None:
-        """One was let in."""
-        if not self.inside:
-            self._busy_since = now
+    def enter(self, now: float) -> bool:
+        """Let one in that came now; False: it would not be answered in time."""
+        if self.inside >= self._slots and self.promised_s is not None:
+            if self.expected_s() > self.promised_s * self.share:
+                return False
+        elif not self.inside:
+            self._idle_s += now - self._idle_since
         self.inside += 1
+        return True
 
     def left(self, now: float, seconds: float, *, counts: bool) -> None:
         """One has gone, `seconds` after it came.
@@ -65,25 +59,23 @@ class Admission:
             counts: it was answered by the model: what it took tells something about the next.
         """
         self.inside -= 1
-        if not counts or self.promised_s is None:
-            return
-        self._busy_s += now - self._busy_since
-        self._busy_since = now
-        self._done += 1
-        self._seen += 1
-        self._late += seconds > self.promised_s * _TIGHT
-        self._longest_s = max(self._longest_s, seconds)
-        if now >= self._measured + _MEASURED_S:
-            apart_s = self._busy_s / self._done
-            self._apart_s += _GAIN * (apart_s - self._apart_s) if self._apart_s else apart_s
-            self._measured, self._busy_s, self._done = now, 0.0, 0
+        if not self.inside:
+            self._idle_since = now
+        if counts:
+            self._done += 1
+            if seconds > self._longest_s:
+                self._longest_s = seconds
+            if now >= self._until and self._done >= _FEW:
+                self._learn(now)
 
-    def _look(self, now: float) -> None:
-        """Ten times a second: did the answers since the last look come early or late?"""
-        if now < self._looked + _LOOK_S or self._seen < _FEW or self.promised_s is None:
-            return
-        if self._late:
-            self.share = max(_LEAST_SHARE, self.share * _SHRINK)
-        elif self._longest_s < self.promised_s * _LOOSE:
-            self.share = min(_MOST_SHARE, self.share + _GROW)
-        self._looked, self._seen, self._late, self._longest_s = now, 0, 0, 0.0
+    def _learn(self, now: float) -> None:
+        """How far apart answers come while there is work, and whether they came early or late lately."""
+        apart_s = max(0.0, now - self._began - self._idle_s) / self._done
+        self._apart_s += _GAIN * (apart_s - self._apart_s) if self._apart_s else apart_s
+        if self.promised_s is not None:
+            if self._longest_s > self.promised_s * _TIGHT:
+                self.share = max(_LEAST_SHARE, self.share * _SHRINK)
+            elif self._longest_s < self.promised_s * _LOOSE:
+                self.share = min(_MOST_SHARE, self.share + _GROW)
+        self._done, self._longest_s, self._idle_s = 0, 0.0, 0.0
+        self._began, self._until = now, now + _LEARN_S

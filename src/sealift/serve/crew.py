@@ -69,6 +69,8 @@ class Crew:
         """Let each thread end after what is already queued."""
         with self._wake:
             self._stopping = True
+            for lane in self._lanes:
+                lane.hurry()
             self._wake.notify_all()
 
     @property

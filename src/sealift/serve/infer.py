@@ -115,9 +115,7 @@ class InferFace:
             found = self._templates[kinds] = tuple(openings)
         return found
 
-    def deliver(self, job: Job, answer: Any) -> None:
-        """As `lane.Face.deliver`."""
-        deliver(job, answer)
+    deliver = staticmethod(deliver)
 
 
 class _Row:
@@ -132,8 +130,7 @@ class _Row:
     def render(self, job: Job, ran: Ran | RequestError, start: int) -> Reply:
         return self._face.row_reply(job, ran, start, self._id)
 
-    def deliver(self, job: Job, answer: Any) -> None:
-        deliver(job, answer)
+    deliver = staticmethod(deliver)
 
 
 class _Parsed:
@@ -155,8 +152,7 @@ class _Parsed:
         except FOREIGN:
             return internal(job.claim)
 
-    def deliver(self, job: Job, answer: Any) -> None:
-        deliver(job, answer)
+    deliver = staticmethod(deliver)
 
 
 def _row_decoder(form: RowForm, oip: OipModel) -> Any:

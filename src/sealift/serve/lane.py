@@ -44,6 +44,7 @@ class Ran:
         self.outputs = outputs
         self.rows = rows
         self.answers: list[dict[str, Any]] | None = None
+        self.texts: dict[Face, list[bytes]] = {}
 
     def part(self, start: int, rows: int) -> Arrays:
         """The outputs of `rows` rows from `start` on; everything, where the run was one job's."""
@@ -105,20 +106,18 @@ class Run(NamedTuple):
 
 
 class Ended(NamedTuple):
-    """A run that ended: answers of `jobs` in order, when it began and what it took."""
+    """A run that ended: answers of `jobs` in order."""
 
     jobs: list[Job]
     answers: list[Any]
     layout: Layout
-    began: float
-    seconds: float
 
 
 class Tally(Protocol):
     """What is counted of runs; called in the event loop's thread."""
 
-    def ran(self, ended: Ended) -> None:
-        """A run ended."""
+    def ran(self, rows: int, layout: Layout) -> None:
+        """A run of so many rows ended."""
         ...
 
     def drop(self, reason: str) -> None:
@@ -181,15 +180,14 @@ class Lane:
         Raises: RequestError: refused, dropped or failed.
         """
         began = time.perf_counter()
-        if not self.admission.lets_in(began):
+        if not self.in_turn:
+            self.threads.check_room()
+        if not self.admission.enter(began):
             self.refuse()
             raise Unavailable(OVERLOADED, code="overloaded")
         future: asyncio.Future[Arrays] = asyncio.get_running_loop().create_future()
         key, rows = self.key_of(arrays)
         job = Job(arrays, ticket, _Awaited(future), outputs, key, rows)
-        if not self.in_turn:
-            self.threads.check_room()
-        self.admission.entered(began)
         try:
             if self.in_turn and sum([array.nbytes for array in arrays.values()]) <= LOOP_BYTES:
                 job.since = began
@@ -228,17 +226,33 @@ class Lane:
                 asyncio.get_running_loop().call_later(decision.look_at - now, self.flush)
 
     def _in_turn(self, jobs: list[Job]) -> None:
-        ended = self.execute(Run(jobs, [], Layout.NARROW))
-        self.deliver(ended)
-        if ended.seconds <= self.predictor.options.quick_s * _SLOW:
-            self._slow_runs = 0
+        began = time.perf_counter()
+        result = self._run(jobs, Layout.NARROW)
+        seconds = time.perf_counter() - began
+        if result.__class__ is not Ran and len(jobs) > 1:
+            self.deliver(self._one_by_one(jobs, Layout.NARROW, seconds))
             return
+        start = 0
+        for job in jobs:
+            claim, face = job.claim, job.face
+            claim.queue_s = began - job.since
+            claim.inference_s = seconds
+            face.deliver(job, face.render(job, result, start))
+            start += job.rows
+        self._tally.ran(start, Layout.NARROW)
+        if seconds > self.predictor.options.quick_s * _SLOW:
+            self._was_slow(seconds)
+        else:
+            self._slow_runs = 0
+
+    def _was_slow(self, seconds: float) -> None:
+        """A model may be quick on zeros and slow on real inputs: then it leaves the event loop."""
         self._slow_runs += 1
         if self._slow_runs >= _DEMOTE_AFTER:
             self.in_turn = False
             log.warning(
                 "%s: runs take %.1f ms, so they leave the event loop",
-                self.predictor.model.name, ended.seconds * 1e3,
+                self.predictor.model.name, seconds * 1e3,
             )  # fmt: skip
 
     def drop(self, job: Job, answer: Any) -> None:
@@ -248,7 +262,7 @@ class Lane:
 
     def deliver(self, ended: Ended) -> None:
         """Count a run and hand its answers over."""
-        self._tally.ran(ended)
+        self._tally.ran(sum([job.rows for job in ended.jobs]), ended.layout)
         for job, answer in zip(ended.jobs, ended.answers, strict=True):
             job.face.deliver(job, answer)
 
@@ -262,6 +276,10 @@ class Lane:
     def put(self, jobs: Sequence[Job]) -> None:
         """Jobs for `next_run`."""
         self._waiting.extend(jobs)
+
+    def hurry(self) -> None:
+        """From now on no run waits for more rows: nobody will come any more."""
+        self.policy = BatchPolicy(self.policy.max_rows)
 
     def next_run(self, now: float) -> Run | None:
         """The run that a free thread should make now; None: nothing can run, or not before `look_at`."""
@@ -285,26 +303,28 @@ class Lane:
             self._narrow -= run.layout is Layout.NARROW
 
     def execute(self, run: Run) -> Ended:
-        """Run a batch and render the answers, on any thread; whatever goes wrong becomes an answer.
-
-        What fails together is tried again one by one: a neighbour's bad row is not one's own.
-        """
+        """Run a batch and render the answers, on any thread; whatever goes wrong becomes an answer."""
         jobs = run.jobs
         began = time.perf_counter()
         result = self._run(jobs, run.layout)
         seconds = time.perf_counter() - began
-        for job in jobs:
-            claim = job.claim
-            claim.queue_s += began - job.since
-            claim.inference_s += seconds
         if isinstance(result, RequestError) and len(jobs) > 1:
-            parts = [self.execute(Run([job], [], run.layout)) for job in jobs]
-            return Ended(jobs, [part.answers[0] for part in parts], run.layout, began, seconds)
+            return self._one_by_one(jobs, run.layout, seconds)
         start, answers = 0, []
         for job in jobs:
+            job.claim.queue_s += began - job.since
+            job.claim.inference_s += seconds
             answers.append(job.face.render(job, result, start))
             start += job.rows
-        return Ended(jobs, answers, run.layout, began, seconds)
+        return Ended(jobs, answers, run.layout)
+
+    def _one_by_one(self, jobs: list[Job], layout: Layout, seconds: float) -> Ended:
+        """What failed together is tried again: a neighbour's bad row is not one's own."""
+        answers = []
+        for job in jobs:
+            job.claim.inference_s += seconds
+            answers += self.execute(Run([job], [], layout)).answers
+        return Ended(jobs, answers, layout)
 
     def _run(self, jobs: list[Job], layout: Layout) -> Ran | RequestError:
         try:
@@ -321,7 +341,7 @@ class Lane:
         """The inputs of the run. Raises: InvalidInput: a value that the datatype cannot hold."""
         key = jobs[0].key
         if isinstance(key, RowForm):
-            return key.stacked([job.inputs for job in jobs if isinstance(job.inputs, Sequence)])
+            return key.stacked([job.inputs for job in jobs])  # type: ignore[misc]
         parts = [job.inputs for job in jobs if isinstance(job.inputs, dict)]
         if len(parts) == 1:
             return parts[0]

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Iterator, Mapping
-from typing import TYPE_CHECKING, Final
+from typing import Final
 
 from sealift.engine.concurrency import Layout
 from sealift.meter.beat import LATENCY_BOUNDS_S, Beat
@@ -12,9 +12,6 @@ from sealift.meter.meter import FOLD_AT, LATENCY_BUCKETS_S, Counter, Histogram, 
 from sealift.model.service import Service
 from sealift.serve.memory import resident_bytes
 from sealift.serve.ticket import Ticket
-
-if TYPE_CHECKING:
-    from sealift.serve.lane import Ended
 
 _CLIENT_GONE: Final = 499
 
@@ -39,10 +36,10 @@ class Stages:
         self.runs = runs
         self.dropped = dropped
 
-    def ran(self, ended: Ended) -> None:
+    def ran(self, rows: int, layout: Layout) -> None:
         """As `lane.Tally.ran`."""
-        self.runs[ended.layout].value += 1
-        self.batch_rows.observe(sum([job.rows for job in ended.jobs]))
+        self.runs[layout].value += 1
+        self.batch_rows.observe(rows)
 
     def drop(self, reason: str) -> None:
         """A request was refused, or its work not done, for a reason other than what it asked."""
@@ -105,13 +102,14 @@ class ServeMetrics:
             time.time()
         )
         self._tally = Histogram(LATENCY_BOUNDS_S[:-1])
+        self._accounts: list[Account] = []
         self._inferring: list[Account] = []
         self._stages: dict[str, Stages] = {}
         resident = meter.gauge("process_resident_memory_bytes", "Resident memory.").labels()
         resident.follow(resident_bytes)
 
     def stages(self, model: str) -> Stages:
-        """The stages of one model."""
+        """The stages of one model, as of the last `fold`."""
         found = self._stages.get(model)
         if found is None:
             found = self._stages[model] = Stages(
@@ -132,9 +130,15 @@ class ServeMetrics:
             (self._latency.labels(path, model), self._tally, self.stages(model)) if infers else None,
             (self._received, self._sent),
         )
+        self._accounts.append(account)
         if infers:
             self._inferring.append(account)
         return account
+
+    def fold(self) -> None:
+        """Have every account hand on what it has counted; before somebody reads the meter."""
+        for account in self._accounts:
+            account.fold()
 
     def beat(self) -> Beat:
         """What the routes that infer have answered so far; canaries and `oldest_s` are for others to add."""
@@ -155,10 +159,17 @@ class ServeMetrics:
         )
 
 
-class Account:
-    """Counts the requests of one route; cheap enough for every request."""
+_Answered = tuple[int, float, int, int, float, float, float]
+"""Status, seconds, bytes received and sent; seconds in decode, queue and inference."""
 
-    __slots__ = ("_by_status", "_exposed", "_received", "_sent", "_stages", "_start", "_tally")
+
+class Account:
+    """Counts the requests of one route; cheap enough for every request.
+
+    What is counted shows after `fold`: many at once cost a fraction of one by one.
+    """
+
+    __slots__ = ("_by_status", "_latencies", "_pending", "_received", "_sent", "_start")
 
     def __init__(
         self,
@@ -168,50 +179,44 @@ class Account:
     ) -> None:
         self._start = start
         self._by_status: dict[int, Counter] = {}
-        self._exposed: Histogram | None = None
-        self._tally: Histogram | None = None
-        self._stages: Stages | None = None
-        if latencies is not None:
-            self._exposed, self._tally, self._stages = latencies
+        self._latencies = latencies
+        self._pending: list[_Answered] = []
         self._received, self._sent = volume
 
     def count(self, status: int, seconds: float, ticket: Ticket, received: int, sent: int) -> None:
-        """One request: seconds from arrival to answer, what its stages took, bytes of both bodies.
+        """One request: seconds from arrival to answer, what its stages took, bytes of both bodies."""
+        pending = self._pending
+        pending.append((status, seconds, received, sent, ticket.decode_s, ticket.queue_s, ticket.inference_s))
+        if len(pending) >= FOLD_AT:
+            self.fold()
+
+    def fold(self) -> None:
+        """Hand on what was counted.
 
         What no stage accounts for was spent on the answer: rendering it, and handing it over to the loop.
         """
-        counter = self._by_status.get(status)
-        if counter is None:
-            counter = self._by_status[status] = self._start(str(status))
-        counter.value += 1
-        self._received.value += received
-        self._sent.value += sent
-        if self._exposed is None or self._tally is None or self._stages is None:
+        if not self._pending:
             return
-        pending = self._exposed.pending
-        pending.append(seconds)
-        inference_s = ticket.inference_s
-        if inference_s:
-            self._tally.pending.append(seconds)
-            stages, decode_s, queue_s = self._stages, ticket.decode_s, ticket.queue_s
-            stages.decode.pending.append(decode_s)
-            stages.queue.pending.append(queue_s)
-            stages.inference.pending.append(inference_s)
-            rest_s = seconds - decode_s - queue_s - inference_s
-            stages.encode.pending.append(rest_s if rest_s > 0 else 0.0)
-        elif status < 400:
-            self._tally.pending.append(seconds)
-        if len(pending) >= FOLD_AT:
-            self._fold()
-
-    def _fold(self) -> None:
-        if self._exposed is not None and self._tally is not None and self._stages is not None:
-            stages = self._stages
-            for each in (
-                self._exposed, self._tally, stages.decode, stages.queue, stages.inference, stages.encode,
-            ):  # fmt: skip
-                each.fold()
+        answered, self._pending = self._pending, []
+        statuses, seconds, received, sent, _, _, _ = zip(*answered, strict=True)
+        self._received.value += sum(received)
+        self._sent.value += sum(sent)
+        for status in set(statuses):
+            counter = self._by_status.get(status)
+            if counter is None:
+                counter = self._by_status[status] = self._start(str(status))
+            counter.value += statuses.count(status)
+        if self._latencies is None:
+            return
+        exposed, tally, stages = self._latencies
+        exposed.observe_all(seconds)
+        tally.observe_all([each[1] for each in answered if each[0] < 400 or each[6]])
+        ran = [each for each in answered if each[6]]
+        for number, histogram in ((4, stages.decode), (5, stages.queue), (6, stages.inference)):
+            histogram.observe_all([each[number] for each in ran])
+        stages.encode.observe_all([max(0.0, each[1] - each[4] - each[5] - each[6]) for each in ran])
 
     def by_status(self) -> Iterator[tuple[int, int]]:
         """How many requests ended with each status."""
+        self.fold()
         return ((status, int(counter.value)) for status, counter in self._by_status.items())

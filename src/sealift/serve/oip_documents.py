@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any, Final
 
 from sealift import __version__
+from sealift.model.engines import PLATFORMS, default_engine
 from sealift.model.service import ServedModel, Service
 from sealift.model.signature import TensorSpec
 from sealift.serve.metrics import Stages
@@ -29,7 +30,7 @@ def model_metadata(model: ServedModel, version: str) -> dict[str, Any]:
     return {
         "name": model.name,
         "versions": [version],
-        "platform": "onnxruntime_onnx",
+        "platform": PLATFORMS[_engine(model)],
         "inputs": [_tensor(spec) for spec in model.signature.inputs],
         "outputs": [_tensor(spec) for spec in model.signature.outputs],
     }
@@ -39,12 +40,16 @@ def model_config(model: ServedModel) -> dict[str, Any]:
     """`GET /v2/models/{model}/config`: as much of Triton's model configuration as holds here."""
     return {
         "name": model.name,
-        "platform": "onnxruntime_onnx",
-        "backend": "onnxruntime",
+        "platform": PLATFORMS[_engine(model)],
+        "backend": _engine(model),
         "max_batch_size": 0,
         "input": [_config_tensor(spec) for spec in model.signature.inputs],
         "output": [_config_tensor(spec) for spec in model.signature.outputs],
     }
+
+
+def _engine(model: ServedModel) -> str:
+    return model.engine or default_engine(model.path) or "onnxruntime"
 
 
 def repository_index(service: Service) -> list[dict[str, str]]:

@@ -7,7 +7,7 @@ import math
 import time
 from collections.abc import Callable, Sequence
 from functools import lru_cache
-from typing import Any, Final
+from typing import Any, Final, cast
 from urllib.parse import parse_qsl
 
 import msgspec
@@ -29,6 +29,12 @@ Payload = bytes | JsonValue
 MAX_ITEMS: Final = 10_000
 
 _decode: Final = msgspec.json.Decoder(strict=True).decode
+
+
+def deliver(job: Job, answer: Reply) -> None:
+    """Hand an answer to the connection that asked; in the event loop's thread."""
+    request = cast(Request, job.claim)
+    request.connection.reply(request, answer)
 
 
 class PredictFace:
@@ -118,7 +124,24 @@ class PredictFace:
 
     def render(self, job: Job, ran: Ran | RequestError, start: int) -> Reply:
         """As `lane.Face.render`, for a row that came the short way."""
+        if ran.__class__ is Ran:
+            texts = ran.texts.get(self)
+            if texts is None:
+                texts = ran.texts[self] = self._texts(ran)
+            if texts:
+                return Reply(200, texts[start])
         return self.reply(job, ran, start, None)
+
+    def _texts(self, ran: Ran) -> list[bytes]:
+        """The answers of all rows as JSON; empty where one of them has none."""
+        release = self._release
+        try:
+            found = self._pipeline.answers(ran.outputs, ran.rows)
+            for answer in found:
+                answer["release"] = release
+            return [encode_json(answer) for answer in found]
+        except FOREIGN:
+            return []  # one by one they will tell
 
     def reply(self, job: Job, ran: Ran | RequestError, start: int, prepared: Prepared | None) -> Reply:
         """One item's answer, or its error."""
@@ -140,9 +163,7 @@ class PredictFace:
                 return found
         return error
 
-    def deliver(self, job: Job, answer: Any) -> None:
-        """As `lane.Face.deliver`."""
-        deliver(job, answer)
+    deliver = staticmethod(deliver)
 
 
 class _Item:
@@ -157,8 +178,7 @@ class _Item:
     def render(self, job: Job, ran: Ran | RequestError, start: int) -> Reply:
         return self._face.reply(job, ran, start, self._prepared)
 
-    def deliver(self, job: Job, answer: Any) -> None:
-        deliver(job, answer)
+    deliver = staticmethod(deliver)
 
 
 class ListReply:
@@ -217,13 +237,6 @@ class _ListItem:
 
     def deliver(self, job: Job, answer: Any) -> None:  # noqa: ARG002 - the list knows its request
         self._items.answered(self._index, answer)
-
-
-def deliver(job: Job, answer: Reply) -> None:
-    """Hand an answer to the connection that asked; in the event loop's thread."""
-    request = job.claim
-    if isinstance(request, Request):
-        request.connection.reply(request, answer)
 
 
 def read_payload(model: ServedModel, body: bytes, content_type: bytes | None) -> Payload:

@@ -17,9 +17,11 @@ from sealift.serve.grpc.status import PREFIX_BYTES, message_field, prefix, statu
 
 log = logging.getLogger(__name__)
 
-_FOREIGN: Final = (Exception, SystemExit)
-"""What a call may raise: engines and handler modules are foreign code."""
+_FOREIGN: Final = (Exception,)
+"""What a call may raise beside its answer: a bug of ours, or of the libraries that read messages."""
 _CLIENT_GONE: Final = 499
+_QUIET_S: Final = 0.05
+"""How long what a client sent before it knew that it should go may be under way."""
 _BUFFERED: Final = 1024 * 1024
 _HINT: Final = (
     b"HTTP/1.1 400 Bad Request\r\nContent-Type: text/plain\r\nConnection: close\r\nContent-Length: 63\r\n\r\n"
@@ -44,6 +46,7 @@ class GrpcConnection(asyncio.Protocol):
         self._opened = self._quiet_since = server.clock()
         self._stalled_at: float | None = None
         self._leaving_at: float | None = None
+        self._parting: asyncio.TimerHandle | None = None
 
     # ------------------------------------------------------------------ the transport's calls
 
@@ -65,8 +68,7 @@ class GrpcConnection(asyncio.Protocol):
         except Http2Error as error:
             self._end(data, error)
             return
-        if self._http2.is_over:
-            self._close()
+        self._part()
         self._flush()
 
     def eof_received(self) -> bool:
@@ -76,6 +78,8 @@ class GrpcConnection(asyncio.Protocol):
     def connection_lost(self, exc: Exception | None) -> None:  # noqa: ARG002
         """The connection is gone: nobody waits for what is left."""
         self._server.closed(self)
+        if self._parting is not None:
+            self._parting.cancel()
         self._http2.out.clear()
         for stream in tuple(self._http2.streams.values()):
             stream.is_open = False
@@ -218,8 +222,7 @@ class GrpcConnection(asyncio.Protocol):
             trailers += literal(b"grpc-message", message_field(answer.error))
             self._http2.respond(stream, fields, [], trailers)
         self._count(call, answer.status, answer.size)
-        if self._http2.is_over:
-            self._close()
+        self._part()
         self._flush_soon()
 
     def _no_grpc(self, stream: Stream, call: Call) -> None:
@@ -280,10 +283,8 @@ class GrpcConnection(asyncio.Protocol):
         if not self._http2.streams and now - self._quiet_since > limits.idle_s:
             self.leave()
         if self._leaving_at is not None and now - self._leaving_at > limits.linger_s:
-            self._http2.go_finally()
-            if self._http2.is_over:
-                self._close()
-            self._flush()
+            self._http2.was_told = True  # or does not listen
+            self._part()
 
     def _expire_requests(self, body_s: float) -> None:
         began_before = time.perf_counter() - body_s
@@ -309,10 +310,17 @@ class GrpcConnection(asyncio.Protocol):
             self._transport.write(self._http2.farewell(error))
         self._transport.close()
 
+    def _part(self) -> None:
+        """Close soon, if the client has been sent elsewhere and nothing is left to answer."""
+        if self._http2.is_over and self._parting is None:
+            self._parting = asyncio.get_running_loop().call_later(_QUIET_S, self._close)
+
     def _close(self) -> None:
-        """Nothing is left to do: what is written still leaves."""
-        self._flush()
-        self._transport.close()
+        self._parting = None
+        if self._http2.is_over and not self._transport.is_closing():
+            self._flush()
+            self._transport.write(self._http2.last_words())
+            self._transport.close()
 
     def abort(self) -> None:
         """Drop the connection at once."""

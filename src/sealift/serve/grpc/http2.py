@@ -127,8 +127,8 @@ class Http2:
         self._peer_frame = frames.DEFAULT_FRAME
         self._blocked: dict[int, Stream] = {}
         self._controls = 0
-        self._final: int | None = None
         self._going = False
+        self.was_told = False
 
     # ------------------------------------------------------------------ what comes in
 
@@ -300,8 +300,7 @@ class Http2:
             self._end_by_trailers(stream, ends)
         elif number > self._last:
             self._last = number
-            if self._final is None:
-                self._begin(number, headers, ends)
+            self._begin(number, headers, ends)
 
     def _decoded(self, block: bytes) -> Mapping[bytes, bytes]:
         """The fields; empty where they are malformed (RFC 9113 8.2.1, 8.3.1)."""
@@ -398,7 +397,7 @@ class Http2:
             self._count_control()
             self.out.append(frame(frames.PING, frames.ACK, 0, payload))
         elif self._going and payload == _DRAINING:
-            self.go_finally()
+            self.was_told = True
 
     def _on_window(self, flags: int, number: int, payload: bytes) -> None:  # noqa: ARG002
         if len(payload) != 4:
@@ -556,11 +555,14 @@ class Http2:
 
     @property
     def is_over(self) -> bool:
-        """Claims that the client knows that nothing new is taken here, and that everything was answered."""
-        return self._final is not None and not self.streams
+        """Claims that the client knows that it should go elsewhere, and that everything was answered.
+
+        What it sent before it knew may still be under way behind its acknowledgement: wait a little.
+        """
+        return self.was_told and not self.streams
 
     def go_away(self) -> None:
-        """Ask the client for another connection; what it has sent by then is still answered (RFC 9113 6.8)."""
+        """Ask the client for another connection; what it still sends here is answered (RFC 9113 6.8)."""
         if not self._going:
             self._going = True
             if self.settled:
@@ -569,12 +571,9 @@ class Http2:
     def _announce(self) -> None:
         self.out.append(frames.goaway(frames.LARGEST, Code.NO_ERROR) + frame(frames.PING, 0, 0, _DRAINING))
 
-    def go_finally(self) -> None:
-        """From here on new streams are not looked at; the client may send them again elsewhere."""
-        if self._final is None:
-            self._going = True
-            self._final = self._last
-            self.out.append(frames.goaway(self._last, Code.NO_ERROR))
+    def last_words(self) -> bytes:
+        """What is sent in front of the end of a connection that `is_over`."""
+        return frames.goaway(self._last, Code.NO_ERROR)
 
     def farewell(self, error: Http2Error) -> bytes:
         """The last frame on a connection that cannot go on."""

@@ -92,9 +92,13 @@ class Application(Protocol):
     """What stands behind the front. None of these raises, whatever the client sent."""
 
     def admit(self, request: Request) -> Reply | None:
-        """On the headers, before the body is read: None to go on, or the refusal.
+        """On the headers, before the body is read: None to go on, or the refusal."""
+        ...
 
-        A request whose head is the same, byte for byte, as the last one's brings that one's `route`.
+    def again(self, request: Request) -> Outcome:
+        """`admit` and `answer` in one, on a request that is whole and has the head of an earlier one.
+
+        It brings that one's `route`; a refusal is also set as `request.refusal`.
         """
         ...
 
@@ -102,10 +106,10 @@ class Application(Protocol):
         """On the whole request; when nobody waits for it any more it is marked `abandoned`."""
         ...
 
-    def finished(self, request: Request, status: int, sent: int, seconds: float) -> None:
+    def finished(self, request: Request, status: int, sent: int, now: float) -> None:
         """The answer was handed to the connection; status 499: the client had gone away before.
 
-        `seconds` since the request's last byte; `sent` is the body's size. Called once per request.
+        `now` is on the clock of `request.arrived`; `sent` is the body's size. Called once per request.
         """
         ...
 

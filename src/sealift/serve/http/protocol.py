@@ -9,7 +9,7 @@ import asyncio
 import logging
 import time
 from collections import deque
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from enum import Enum
 from typing import Final, cast
 
@@ -81,7 +81,7 @@ class HttpConnection(asyncio.Protocol):
         self._active: Request | None = None
         self._last_head, self._last_size = _NO_HEAD, -1
         self._last: Request | None = None
-        self._like: Request
+        self._like: tuple[bytes, bytes, bytes, Mapping[bytes, bytes], object]
         self._paused = False
         self._stalled_at: float | None = None
         self._continue_due = False
@@ -153,20 +153,33 @@ class HttpConnection(asyncio.Protocol):
         self._last = None
         end = data.find(b"\r\n\r\n") + 4
         if end >= 4 and end + self._body_size == len(data) and self._reading is _IDLE:
-            self._last_head, self._last_size, self._like = data[:end], len(data), last
+            self._last_head, self._last_size = data[:end], len(data)
+            self._like = (last.method, last.path, last.query, last.headers, last.route)
 
     def _take_again(self, data: bytes) -> None:
         """A whole request whose head is the last one's, byte for byte: only the body is new."""
-        like, server = self._like, self._server
-        request = Request(like.method, like.path, like.query, like.headers)
-        request.route = like.route
-        request.request_id = server.writer.request_id(like.headers.get(b"x-request-id"))
+        server = self._server
+        method, path, query, headers, route = self._like
+        request = Request(method, path, query, headers)
+        request.request_id = server.writer.request_id(headers.get(b"x-request-id"))
         request.connection = self
         request.body = data[len(self._last_head) :]
         server.held_bytes += len(request.body)
-        request.refusal = server.application.admit(request)
+        if server.held_bytes > self._limits.total_body_bytes:
+            self._request = request
+            self._refuse(_holds_enough())
+            return
+        request.route = route
         request.arrived = time.perf_counter()
-        self._queue(request)
+        if self._active is not None or self._pipeline or self._stalled_at is not None:
+            request.refusal = server.application.admit(request)
+            self._queue(request)
+            return
+        self._active = request
+        outcome = server.application.again(request)
+        if outcome is not None:
+            self._active = None
+            self._send(request, outcome)
 
     def _most_overhead(self) -> int:
         """Bytes a chunked body may take: a flood of chunk extensions or trailers never reaches `on_body`."""
@@ -267,7 +280,7 @@ class HttpConnection(asyncio.Protocol):
         if self._body_size > self._limits.body_bytes:
             raise body_too_large(self._limits)
         if self._server.held_bytes > self._limits.total_body_bytes:
-            raise Refusal(503, "busy", "the server holds as many request bodies as it may; retry later")
+            raise _holds_enough()
 
     def on_message_complete(self) -> None:
         """A whole request is here."""
@@ -369,26 +382,23 @@ class HttpConnection(asyncio.Protocol):
             if not self._transport.is_closing():
                 self._transport.resume_reading()
 
-    def _finished(self, request: Request, status: int, sent: int, now: float) -> None:
-        seconds = now - request.arrived if request.arrived else 0.0
-        self._server.application.finished(request, status, sent, seconds)
-
     def _send(self, request: Request, reply: Reply) -> None:
         server = self._server
-        if request.body:
-            server.release(len(request.body))
+        server.held_bytes -= len(request.body)
         last = self._reading is _IDLE and not self._pipeline
         close = not request.keep_alive or (server.draining and last)
-        size = reply.size
-        head = server.writer.head(request, reply, size, close=close)
+        body = reply.body
+        size = len(body) if body.__class__ is bytes else reply.size
         now = time.perf_counter()
-        body = b"" if request.method == b"HEAD" else reply.body
+        head = server.writer.head(request, reply, size, now, close=close)
+        if request.method == b"HEAD":
+            body = b""
         if close or size >= _ONE_WRITE:
             self._write(head, body)
         else:
             data = head + body if isinstance(body, bytes) else b"".join((head, *body))
             server.send_soon(self._transport, data, now)
-        self._finished(request, reply.status, size, now)
+        server.application.finished(request, reply.status, size, now)
         if close:
             self._close(gently=request.keep_alive or request.refusal is not None)
         elif last:
@@ -426,7 +436,7 @@ class HttpConnection(asyncio.Protocol):
         for request in self._pipeline:
             request.abandoned = True
             self._server.release(len(request.body))
-            self._finished(request, 499, 0, time.perf_counter())
+            self._server.application.finished(request, 499, 0, time.perf_counter())
             request.body = b""
         self._pipeline.clear()
 
@@ -473,6 +483,10 @@ class HttpConnection(asyncio.Protocol):
                 self._transport.close()
         elif now >= self._deadline and self._reading is not _DEAF:
             self._refuse(Refusal(408, "request_timeout", "the request took too long to arrive"))
+
+
+def _holds_enough() -> Refusal:
+    return Refusal(503, "busy", "the server holds as many request bodies as it may; retry later")
 
 
 def _internal(error: BaseException) -> Reply:

@@ -9,7 +9,7 @@ from email.utils import formatdate
 from http import HTTPStatus
 from typing import Final
 
-from sealift.serve.http.message import Reply, Request
+from sealift.serve.http.message import JSON, Reply, Request
 
 CONTINUE: Final = b"HTTP/1.1 100 Continue\r\n\r\n"
 
@@ -22,8 +22,8 @@ class HeadWriter:
     def __init__(self, release: str) -> None:
         self._release = release.encode("latin-1", "replace")
         self._starts: dict[tuple[int, bytes], bytes] = {}
-        self._second = 0
-        self._date = b""
+        self._ok = self._date = b""
+        self._until = 0.0
         # Unique over restarts and workers without asking the kernel per request.
         self._id_prefix = secrets.token_hex(6).encode() + b"-"
         self._id = 0
@@ -35,29 +35,39 @@ class HeadWriter:
         self._id += 1
         return self._id_prefix + b"%x" % self._id
 
-    def head(self, request: Request, reply: Reply, size: int, *, close: bool) -> bytes:
-        """Everything up to the empty line, included; `size` is the body's, also for HEAD."""
-        start = self._starts.get((reply.status, reply.content_type))
-        if start is None:
-            start = self._start(reply.status, reply.content_type)
-        now = int(time.time())
-        if now != self._second:
-            self._second, self._date = now, formatdate(now, usegmt=True).encode()
-        more = b""
+    def head(self, request: Request, reply: Reply, size: int, now: float, *, close: bool) -> bytes:
+        """Everything up to the empty line, included; `size` is the body's, also for HEAD.
+
+        Args:
+            now: `time.perf_counter()`.
+        """
+        if now >= self._until:
+            self._new_second(now)
+        if reply.status == 200 and reply.content_type is JSON:
+            start = self._ok
+        else:
+            kind = reply.status, reply.content_type
+            start = self._starts.get(kind) or self._start(*kind)
         if reply.headers:
-            more = "".join(f"\r\n{name}: {value}" for name, value in reply.headers).encode("latin-1")
+            start += "".join(f"{name}: {value}\r\n" for name, value in reply.headers).encode("latin-1")
         if close:
-            more += b"\r\nConnection: close"
+            start += b"Connection: close\r\n"
         elif request.http10:
-            more += b"\r\nConnection: keep-alive"
-        return b"%b%d\r\nX-Request-Id: %b\r\nDate: %b%b\r\n\r\n" % (
-            start, size, request.request_id, self._date, more,
-        )  # fmt: skip
+            start += b"Connection: keep-alive\r\n"
+        return b"%bX-Request-Id: %b\r\nContent-Length: %d\r\n\r\n" % (start, request.request_id, size)
+
+    def _new_second(self, now: float) -> None:
+        """What answers of this second begin with is written once."""
+        clock = time.time()
+        self._until = now + 1.0 - clock % 1.0
+        self._date = formatdate(int(clock), usegmt=True).encode()
+        self._starts.clear()
+        self._ok = self._start(200, JSON)
 
     def _start(self, status: int, content_type: bytes) -> bytes:
         phrase = HTTPStatus(status).phrase.encode()
-        start = b"HTTP/1.1 %d %b\r\nX-Sealift-Release: %b\r\nContent-Type: %b\r\nContent-Length: " % (
-            status, phrase, self._release, content_type,
+        start = b"HTTP/1.1 %d %b\r\nX-Sealift-Release: %b\r\nContent-Type: %b\r\nDate: %b\r\n" % (
+            status, phrase, self._release, content_type, self._date,
         )  # fmt: skip
         self._starts[status, content_type] = start
         return start

@@ -92,14 +92,21 @@ class Routes:
             text = f"{request.method.decode('latin-1')} is not allowed here; allowed: {allowed}"
             return problem(405, "method_not_allowed", text, headers=(("Allow", allowed),))
         lane = route.lane
-        if lane is not None:
-            now = time.perf_counter()
-            if not lane.admission.lets_in(now):
+        if lane is not None and not lane.in_turn:
+            if not lane.admission.enter(request.arrived or time.perf_counter()):
                 lane.refuse()
                 return problem(503, "overloaded", OVERLOADED)
-            lane.admission.entered(now)
             request.admission = lane.admission
         return None
+
+    def again(self, request: Request) -> Outcome:
+        """As `message.Application.again`."""
+        lane = request.route.lane
+        if lane is None or not lane.in_turn:
+            request.refusal = self.admit(request)
+            return request.refusal or self.answer(request)
+        self._in_flight += 1
+        return self.answer(request)
 
     def answer(self, request: Request) -> Outcome:
         """As `message.Application.answer`."""
@@ -111,15 +118,16 @@ class Routes:
         except FOREIGN:
             return internal(request)
 
-    def finished(self, request: Request, status: int, sent: int, seconds: float) -> None:
+    def finished(self, request: Request, status: int, sent: int, now: float) -> None:
         """As `message.Application.finished`."""
+        seconds = now - request.arrived if request.arrived else 0.0
         route: Route | None = request.route
         if route is None:
             route = self._nowhere  # refused before it came to a route
         else:
             self._in_flight -= 1
         if request.admission is not None:
-            request.admission.left(time.perf_counter(), seconds, counts=request.inference_s > 0)
+            request.admission.left(now, seconds, counts=request.inference_s > 0.0)
         route.account.count(status, seconds, request, len(request.body), sent)
 
     # ------------------------------------------------------------------ the table
@@ -128,7 +136,7 @@ class Routes:
         ready = self._ready
         self._get("/", lambda _: json_reply(self._index()))
         self._get("/healthz", lambda _: ready({"status": self._status(), "release": self._service.release}))
-        self._get("/metrics", lambda _: Reply(200, self._render_metrics(self._metrics.meter), _METRICS_TYPE))
+        self._get("/metrics", lambda _: Reply(200, self._exposed(), _METRICS_TYPE))
         self._get("/openapi.json", fixed(openapi(self._service)))
         self._get("/v2", fixed(documents.server_metadata()))
         self._get("/v2/health/live", fixed({"live": True}))
@@ -184,8 +192,13 @@ class Routes:
     def _ready(self, document: Any) -> Reply:
         return json_reply(document, 503 if self.draining else 200)
 
+    def _exposed(self) -> bytes:
+        self._metrics.fold()
+        return self._render_metrics(self._metrics.meter)
+
     def _stats(self, models: Iterable[ServedModel]) -> dict[str, Any]:
         version = self._service.version
+        self._metrics.fold()
         entries = [documents.statistics(one, version, self._metrics.stages(one.name)) for one in models]
         return {"model_stats": entries}
 
@@ -209,15 +222,13 @@ class Routes:
         crew = self._crew
 
         def in_turn(request: Request) -> None:
-            job = face.row_job(request)
-            if job is None:
-                payloads, is_list = face.items(request)
-                if is_list:
-                    return spread(request, payloads)
-                job = face.single(request, payloads[0])
-                _decoded_now(job, request)
+            payloads, is_list = face.items(request)
+            if is_list:
+                spread(request, payloads)
+                return
+            job = face.single(request, payloads[0])
+            _decoded_now(job, request)
             lane.add(job)
-            return None
 
         def spread(request: Request, payloads: Sequence[Any]) -> None:
             items = ListReply(request, len(payloads), crew.tell)
@@ -248,17 +259,16 @@ class Routes:
             request.decode_s = time.perf_counter() - request.arrived - request.queue_s
             crew.put(lane, [job])
 
-        return self._either(lane, in_turn, work, prepares_quickly=lane.predictor.prepares_quickly)
+        quickly = in_turn if lane.predictor.prepares_quickly else None
+        return self._either(lane, face.row_job, quickly, work)
 
     def _infer(self, lane: Lane, oip: OipModel) -> Handler:
         face = InferFace(lane, oip, self._limits.body_bytes)
         crew = self._crew
 
         def in_turn(request: Request) -> None:
-            job = face.row_job(request)
-            if job is None:
-                job = face.job(request)
-                _decoded_now(job, request)
+            job = face.job(request)
+            _decoded_now(job, request)
             lane.add(job)
 
         def work(request: Request) -> None:
@@ -266,30 +276,36 @@ class Routes:
             request.decode_s = time.perf_counter() - request.arrived - request.queue_s
             crew.put(lane, [job])
 
-        return self._either(lane, in_turn, work, prepares_quickly=True)
+        return self._either(lane, face.row_job, in_turn, work)
 
     def _either(
         self,
         lane: Lane,
-        in_turn: Callable[[Request], None],
+        row_job: Callable[[Request], Job | None],
+        in_turn: Callable[[Request], None] | None,
         work: Callable[[Request], None],
-        *,
-        prepares_quickly: bool,
     ) -> Handler:
-        """In this turn of the event loop where that is quick for certain, else on a thread."""
+        """In this turn of the event loop where that is quick for certain, else on a thread.
+
+        Args:
+            row_job: the short way.
+            in_turn: the long way in the loop; None: it is not quick.
+            work: the long way on a thread.
+        """
         crew, begins = self._crew, time.perf_counter
 
         def handle(request: Request) -> Outcome:
-            if b"x-sealift-timeout-ms" in request.headers:
+            headers = request.headers
+            if b"x-sealift-timeout-ms" in headers:
                 request.deadline = request.arrived + _timeout_s(request)
-            if (
-                lane.in_turn
-                and prepares_quickly
-                and len(request.body) <= LOOP_BYTES
-                and b"content-encoding" not in request.headers
-            ):
-                in_turn(request)
-                return None
+            if lane.in_turn and len(request.body) <= LOOP_BYTES and b"content-encoding" not in headers:
+                job = row_job(request)
+                if job is not None:
+                    lane.add(job)
+                    return None
+                if in_turn is not None:
+                    in_turn(request)
+                    return None
 
             def begin() -> None:
                 request.queue_s = begins() - request.arrived
