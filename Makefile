@@ -6,7 +6,10 @@ STAMP := $(VENV)/.ready
 DEMO_VENV := .venv-demo
 DEMO_STAMP := $(DEMO_VENV)/.ready
 
-.PHONY: demo test test-fast lint bench docs setup clean
+KSERVE_VENV := .venv-kserve
+KSERVE_STAMP := $(KSERVE_VENV)/.ready
+
+.PHONY: kserve demo test test-fast lint bench docs setup clean
 
 $(STAMP): pyproject.toml constraints/dev.txt
 	$(PYTHON) -m venv $(VENV)
@@ -24,6 +27,14 @@ $(DEMO_STAMP): pyproject.toml constraints/dev.txt
 
 demo: $(DEMO_STAMP)
 	$(DEMO_VENV)/bin/sealift demo
+
+# The kserve client brings 60 packages of its own (450 MB): tests/serve/test_kserve_client.py is skipped without.
+$(KSERVE_STAMP): constraints/kserve.txt
+	$(PYTHON) -m venv $(KSERVE_VENV)
+	$(KSERVE_VENV)/bin/python -m pip install -q --disable-pip-version-check -r constraints/kserve.txt
+	touch $@
+
+kserve: $(KSERVE_STAMP)
 
 # Two processes side by side: the tests that mostly wait for real parts, and all the others.
 WAITING := tests/journey tests/killing tests/systemd
@@ -48,4 +59,4 @@ docs: $(STAMP)
 	$(BIN)/python docs/build.py
 
 clean:
-	rm -rf $(VENV) $(DEMO_VENV) .mypy_cache .ruff_cache .pytest_cache .hypothesis build dist
+	rm -rf $(VENV) $(DEMO_VENV) $(KSERVE_VENV) .mypy_cache .ruff_cache .pytest_cache .hypothesis build dist

@@ -82,7 +82,7 @@ def project_folder(name: str, text: str = "", model: Path | None = None) -> Path
 
 @lru_cache
 def installed(name: str, text: str = "", model: Path | None = None) -> Path:
-    """The prefix with that project's release active in it; made when `src/` is not what it was made from (once a run)."""
+    """The prefix with that project's release active in it; made anew when `src/` has changed, once a run at most."""
     project = project_folder(name, text, model)
     box, stamp = cache() / f"box-{name}", _digest([*SOURCE.rglob("*.py"), *project.iterdir()])
     mark = box / ".made-from"

@@ -6,7 +6,9 @@ from xml.etree import ElementTree
 
 from tests.bench.steps import curve, step
 
-from sealift.bench.plot import page, rows, sentences, svg, text_plot
+from sealift.bench.picture import page, svg
+from sealift.bench.plot import text_plot
+from sealift.bench.report import rows, sentences
 
 RISING = (step(100, 5), step(200, 8), step(400, 20), step(800, 120))
 

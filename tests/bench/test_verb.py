@@ -17,7 +17,10 @@ import pytest
 from tests.bad_projects import PAYLOAD, write_project
 from tests.release_trees import build_runtime, stage
 
+from sealift.cli.bench import require_room
 from sealift.cli.main import run
+from sealift.errors import HostError
+from sealift.serve.care import WorkerLaunch
 from sealift.store.prefix import Prefix, private
 from sealift.store.releases import activate
 
@@ -99,7 +102,9 @@ def test_the_running_service_is_left_alone_unless_it_is_meant(box: Prefix, tmp_p
     case = tmp_path / "case.json"
     case.write_text(PAYLOAD)
     with serving(box) as url:
-        assert measured(box, "fraud", *QUICK, "--rates", "50")["closed"][0]["on_time"] > 0
+        beside = bench(box, "fraud", *QUICK, "--rates", "50", "--json")
+        assert json.loads(beside.stdout)["closed"][0]["on_time"] > 0
+        assert "note: fraud is serving on this box" in beside.stderr
         assert requests_of(url) == 0
         live = measured(box, "fraud", "--live", *QUICK, "--rates", "50")
         assert live["server"] == "the running service"
@@ -146,6 +151,15 @@ def test_an_input_that_the_service_refuses_stops_with_its_words(box: Prefix, tmp
     assert "bad.json: 127.0.0.1:" in done.stderr
     assert "answered 400" in done.stderr
     assert workers_of(box) == []
+
+
+def test_a_box_without_memory_for_one_worker_more_is_left_alone() -> None:
+    launch = WorkerLaunch([], "fraud@1.0", memory_bytes=400_000_000)
+    with pytest.raises(HostError, match=r"needs 480\.0 MB of memory, 479\.0 MB are free"):
+        require_room(launch, 479_000_000)
+    require_room(launch, 480_000_000)
+    require_room(launch, None)
+    require_room(WorkerLaunch([], "fraud@1.0"), 1)
 
 
 def test_ctrl_c_ends_it_with_its_worker(box: Prefix) -> None:

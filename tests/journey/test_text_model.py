@@ -69,6 +69,7 @@ def test_a_release_answers_as_the_project_did(letters: Letters, text: str) -> No
 def test_it_is_golden_checked_on_the_box(letters: Letters) -> None:
     said = sealift("inspect", "bundle", "--trust", "keys/root.json", cwd=letters.folder)
     assert "golden_checked: yes" in said
+    assert "tokenizers/letters.json" in said, "the officer sees what belongs to the model"
 
 
 def test_several_texts_of_different_lengths_in_one_request(letters: Letters) -> None:

@@ -89,6 +89,7 @@ class GrpcServing:
 
     def statuses(self, path: str = "grpc/ModelInfer") -> dict[str, int]:
         """How many calls of a method ended with each HTTP status."""
+        self.thread.call(self.metrics.fold)
         found: dict[str, int] = {}
         for (at, _, status), counter in self.metrics._requests.children.items():
             if at == path:

@@ -17,7 +17,7 @@ from sealift.model.declaration import TensorInput, TensorOutput
 from sealift.model.service import Batching, ServedModel
 from sealift.model.signature import Signature, TensorSpec
 from sealift.serve.crew import Crew
-from sealift.serve.lane import Ended, Job, Lane, Ran
+from sealift.serve.lane import Job, Lane, Ran
 from sealift.serve.predictor import Predictor, PredictorOptions
 from sealift.serve.ticket import Ticket
 from tests.serve.running import LoopThread
@@ -95,8 +95,8 @@ class Counted:
         self.rows: list[int] = []
         self.dropped: list[str] = []
 
-    def ran(self, ended: Ended) -> None:
-        self.rows.append(sum(job.rows for job in ended.jobs))
+    def ran(self, rows: int, layout: Layout) -> None:  # noqa: ARG002 - the predictor knows it too
+        self.rows.append(rows)
 
     def drop(self, reason: str) -> None:
         self.dropped.append(reason)
@@ -163,7 +163,9 @@ class Works:
         self.loop.call(self.crew.start)
         return self
 
-    def job(self, *values: float, ticket: Ticket | None = None, lane: Lane | None = None) -> tuple[Job, Asker]:
+    def job(
+        self, *values: float, ticket: Ticket | None = None, lane: Lane | None = None
+    ) -> tuple[Job, Asker]:
         asker, arrays = Asker(), rows_of(*values)
         key, rows = (lane or self.lane).key_of(arrays)
         return Job(arrays, ticket or Ticket(), asker, None, key, rows), asker

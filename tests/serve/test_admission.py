@@ -126,9 +126,7 @@ def test_even_the_first_second_of_an_overload_is_not_lost(slots: int) -> None:
 @pytest.mark.parametrize("slots", [1, 2])
 def test_a_service_that_is_suddenly_three_times_slower_keeps_its_promise_within_a_second(slots: int) -> None:
     slow_from = START_S + 5
-    house = House(
-        Admission(PROMISED_S, slots), slots, lambda now: 0.012 if now >= slow_from else 0.004
-    )
+    house = House(Admission(PROMISED_S, slots), slots, lambda now: 0.012 if now >= slow_from else 0.004)
     seen = house.offer(poisson(2000.0, START_S, START_S + 12))
     after = seen.between(slow_from + 1, START_S + 12)
     assert after.p99_s() <= PROMISED_S
@@ -140,9 +138,7 @@ def test_a_service_that_is_suddenly_three_times_slower_keeps_its_promise_within_
 @pytest.mark.parametrize("slots", [1, 2])
 def test_a_service_that_is_fast_again_is_used_within_a_second(slots: int) -> None:
     fast_from = START_S + 5
-    house = House(
-        Admission(PROMISED_S, slots), slots, lambda now: 0.004 if now >= fast_from else 0.015
-    )
+    house = House(Admission(PROMISED_S, slots), slots, lambda now: 0.004 if now >= fast_from else 0.015)
     seen = house.offer(poisson(2000.0, START_S, START_S + 10)).between(fast_from + 1, START_S + 10)
     assert len(seen.answered) >= 0.9 * slots / 0.004 * 4
     assert seen.p99_s() <= PROMISED_S

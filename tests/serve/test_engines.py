@@ -131,7 +131,9 @@ def test_declared_tensors_serve_over_the_open_inference_protocol(tmp_path: Path)
 
 
 @pytest.mark.parametrize("write", [write_onnx, write_script], ids=["onnxruntime", "torch"])
-def test_a_worker_on_a_fall_back_says_so_in_its_beat(tmp_path: Path, write: Callable[[Path], Path]) -> None:
+def test_a_worker_on_a_fall_back_says_so_in_beat_header_and_metric(
+    tmp_path: Path, write: Callable[[Path], Path]
+) -> None:
     folder = tmp_path / "project"
     folder.mkdir()
     name = "model.onnx" if write is write_onnx else "model.pt"
@@ -140,12 +142,19 @@ def test_a_worker_on_a_fall_back_says_so_in_its_beat(tmp_path: Path, write: Call
     serving = Serving(whole)
     try:
         degraded = serving.thread.call(serving.worker.beat).degraded
+        answer = serving.ask("POST", "/predict", photo(), {"Content-Type": "image/png"})
+        missed = serving.ask("GET", "/nowhere")
+        metrics = serving.ask("GET", "/metrics").body.decode()
     finally:
         assert serving.stop() == 0
+    assert (answer.status, answer.headers["x-sealift-degraded"]) == (200, "cuda:1->cpu")
+    assert (missed.status, missed.headers["x-sealift-degraded"]) == (404, "cuda:1->cpu")
+    assert 'sealift_degraded{model="photos",device="cpu",wanted="cuda:1"} 1' in metrics
     assert degraded.startswith("photos runs on cpu: cuda:1 cannot be used: the installed ")
     fine = Serving(replace(whole, models=tuple(replace(model, device=("cpu",)) for model in whole.models)))
     try:
         assert fine.thread.call(fine.worker.beat).degraded == ""
+        assert "x-sealift-degraded" not in fine.ask("GET", "/healthz").headers
     finally:
         assert fine.stop() == 0
 
@@ -178,3 +187,21 @@ def test_preparing_a_model_of_another_format_needs_no_onnx(tmp_path: Path, name:
         [sys.executable, "-c", code, str(folder)], check=True, capture_output=True, text=True
     )
     assert ran.stdout.strip() == name
+
+
+def test_the_grpc_face_says_it_too(tmp_path: Path) -> None:
+    import grpc
+    from tests.serve.grpc_running import GrpcServing
+
+    folder = tmp_path / "project"
+    folder.mkdir()
+    write_onnx(folder / "model.onnx")
+    serving = GrpcServing(service(folder, f'path = "model.onnx"\n{PHOTO}'))
+    try:
+        serving.thread.call(lambda: serving.server.connections.tell_degraded("cuda->cpu"))
+        with grpc.insecure_channel(serving.host) as channel:
+            live = channel.unary_unary("/inference.GRPCInferenceService/ServerLive")
+            _, call = live.with_call(b"", timeout=10)
+        assert dict(call.initial_metadata())["x-sealift-degraded"] == "cuda->cpu"
+    finally:
+        serving.stop()

@@ -206,7 +206,7 @@ SEEDS: Final = (
     *(data for _, data in REFUSALS.values()), *(data for _, data in READINGS.values()),
 )  # fmt: skip
 TOKENS: Final = (
-    b"\r\n", b"\n", b"\r", b"\0", b" ", b"\t", b":", b",", b"0", b"ffffffff", b"-1", b"\xff", b"HTTP/1.1", b"%00", b"../",
+    b"\r\n", b"\n", b"\r", b"\0", b" ", b"\t", b":", b",", b"0", b"ffffffff", b"-1", b"\xff", b"HTTP/1.1", b"%00",
     b"{", b"[" * 50, b"Host: box\r\n", b"Content-Length: 5\r\n", b"Transfer-Encoding: chunked\r\n", b"0\r\n\r\n",
     b"Connection: close\r\n",
     b"Upgrade: h2c\r\nConnection: Upgrade\r\n", b"1e999", b'"',

@@ -83,9 +83,7 @@ def test_rows_that_came_the_short_way_are_stacked(works: MakeWorks) -> None:
     form = row_form(one.predictors[0].model.signature)
     assert form is not None
     askers = [Asker() for _ in range(3)]
-    jobs = [
-        Job([number, 0.5], Ticket(), asker, None, form) for number, asker in enumerate(askers)
-    ]
+    jobs = [Job([number, 0.5], Ticket(), asker, None, form) for number, asker in enumerate(askers)]
     one.loop.call(lambda: [one.lane.add(job) for job in jobs])
     assert answers(askers) == [[0.0], [2.0], [4.0]]
     assert one.session.runs == [[0.0, 1.0, 2.0]]
@@ -189,7 +187,9 @@ def test_coroutines_of_one_turn_share_a_run(works: MakeWorks) -> None:
 
     async def both() -> list[Arrays]:
         infer = one.lane.infer
-        return await asyncio.gather(infer(rows_of(1.0), None, Ticket()), infer(rows_of(2.0, 3.0), ["y"], Ticket()))
+        return await asyncio.gather(
+            infer(rows_of(1.0), None, Ticket()), infer(rows_of(2.0, 3.0), ["y"], Ticket())
+        )
 
     first, second = one.loop.run(both())
     np.testing.assert_array_equal(first["y"], [[2.0, 0.0]])

@@ -160,6 +160,66 @@ def test_an_offered_upgrade_is_ignored_and_the_body_is_still_read(front: Front) 
         assert client.send(post(b"end")).answer().body == b"POST /echo?|end"
 
 
+def test_a_thousand_pipelined_offers_of_an_upgrade_are_all_answered(front: Front) -> None:
+    offer = get(more=b"Connection: Upgrade\r\nUpgrade: websocket\r\n")
+    with front.connect() as client:
+        client.send(offer * 3000)
+        assert [client.answer().status for _ in range(3000)] == [200] * 3000
+
+
+def test_a_refusal_behind_an_offered_upgrade_keeps_its_own_status(front: Front) -> None:
+    offer = get(more=b"Connection: Upgrade\r\nUpgrade: websocket\r\n")
+    with front.connect() as client:
+        client.send(offer + get(more=b"Host: other\r\n"))
+        assert [client.answer().status for _ in range(2)] == [200, 400]
+        assert client.is_closed()
+
+
+def test_tiny_chunks_become_one_body_and_a_flood_of_them_is_refused() -> None:
+    front = Front(HttpLimits())
+    try:
+        with front.connect() as client:
+            body = b"".join(b"%d" % (number % 10) for number in range(5000))
+            client.send(chunked(*(body[at : at + 1] for at in range(5000))))
+            assert client.answer().body == b"POST /echo?|" + body
+            client.send(chunked(*[b"x"] * 100_000))
+            assert client.answer().json()["error"] == "chunk extensions or trailers are too long"
+            assert client.is_closed()
+    finally:
+        front.close()
+
+
+@pytest.mark.parametrize(
+    "field", [b"Connection: close", b"upgrade: h2c", b"Proxy-Connection: close"], ids=str
+)
+def test_a_trailer_does_not_say_how_the_connection_goes_on(front: Front, field: bytes) -> None:
+    with front.connect() as client:
+        answer = client.send(chunked(b"x", trailer=field + b"\r\n")).answer()
+        assert (answer.status, answer.headers["connection"]) == (400, "close")
+        assert client.is_closed()
+
+
+def test_a_request_told_again_on_its_connection_counts_against_the_bodies_bound(front: Front) -> None:
+    request = post(b"x" * 1000, b"/slow")
+    clients = [front.connect() for _ in range(3)]
+    for number, client in enumerate(clients):
+        client.send(request)
+        front.app.arrived.acquire(timeout=10)
+        front.resolve(Reply(200, b"ok"), number)
+        assert client.answer().status == 200
+    for client in clients[:2]:
+        client.send(request)
+        front.app.arrived.acquire(timeout=10)
+    answer = clients[2].send(request).answer()
+    assert (answer.status, answer.json()["code"]) == (503, "busy")
+    for number, client in enumerate(clients):
+        if number < 2:
+            front.resolve(Reply(200, b"ok"), 3 + number)
+            assert client.answer().status == 200
+        client.socket.close()
+    assert front.thread.call(lambda: front.connections.held_bytes) == 0
+
+
 def test_connect_is_refused(front: Front) -> None:
     assert front.ask(b"CONNECT bank:443 HTTP/1.1\r\n" + HOST + b"\r\n").status in (400, 405)
 

@@ -8,6 +8,7 @@ import signal
 import socket
 import sys
 import threading
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -51,6 +52,9 @@ def test_it_serves_and_tells_its_status_over_the_control_socket(tmp_path: Path) 
         assert {key: status[key] for key in expected} == expected
         assert status["rate"] > 0
         assert status["uptime_s"] > 0
+        assert status["degraded"] == ""
+        box.behave("one", beat=replace(told, degraded="photos runs on cpu: no driver").encode())
+        await box.until(lambda: box.supervisor.status()["degraded"] == "photos runs on cpu: no driver")
         unknown = await box.ask("dance")
         assert (unknown["ok"], unknown["error"], unknown["exit_code"]) == (
             False,

@@ -42,7 +42,6 @@ class SecureFront(Front):
         self.address = listener.getsockname()
         self.thread.run(self.server.listen(listener))
 
-
     def wait_for_handshakes(self, number: int) -> None:
         """Until so many are under way."""
         deadline = time.monotonic() + 10

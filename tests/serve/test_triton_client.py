@@ -119,7 +119,7 @@ def test_the_scores_are_those_of_the_engine_in_process(
     client: triton.InferenceServerClient, serving: Serving
 ) -> None:
     rows = np.random.default_rng(1).standard_normal((5, 3)).astype(np.float32)
-    expected = serving.predictors["fraud"].session.run({"x": rows})["score"]
+    expected = serving.predictors["fraud"].wide.run({"x": rows})["score"]
     for binary in (False, True):
         tensor = triton.InferInput("x", [5, 3], "FP32").set_data_from_numpy(rows, binary_data=binary)
         found = client.infer("fraud", [tensor]).as_numpy("score")
@@ -213,7 +213,7 @@ def test_any_model_answers_as_the_engine_does(
 def _that_runs(
     serving: Serving, model: ServedModel
 ) -> tuple[dict[str, NDArray[Any]], dict[str, NDArray[Any]]]:
-    session = serving.predictors[model.name].session
+    session = serving.predictors[model.name].wide
     for sample in example_candidates(model.signature, seed=3):
         try:
             return sample, session.run(sample)

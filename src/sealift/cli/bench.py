@@ -19,14 +19,18 @@ from sealift.bench.asked import Asked, of_file, of_goldens
 from sealift.bench.ladder import CONNECTIONS, Curve, Plan, measure
 from sealift.bench.line import Address
 from sealift.bench.load import Generator
-from sealift.bench.plot import page, rows, sentences, svg, text_plot
+from sealift.bench.picture import page, svg
+from sealift.bench.plot import text_plot
+from sealift.bench.report import rows, sentences
 from sealift.cli.options import add_common, add_prefix, prefix_of
-from sealift.cli.screen import print_result, table
+from sealift.cli.screen import megabytes, print_result, table
 from sealift.cli.serve import launch_of, worker_user
-from sealift.errors import HostError, UsageError
+from sealift.errors import HostError, NotServing, UsageError
 from sealift.model.settings import schema_of, settings_of
 from sealift.serve import control
+from sealift.serve.care import WorkerLaunch
 from sealift.serve.listening import bind
+from sealift.serve.memory import available_bytes
 from sealift.serve.workers import SupervisorOptions, Workers
 from sealift.store.prefix import Prefix, choose_service
 from sealift.store.releases import InstalledRelease, active_release
@@ -35,6 +39,8 @@ from sealift.store.site import read_site
 MOST_STEPS: Final = 32
 LONGEST_STEP_S: Final = 600.0
 MOST_CONNECTIONS: Final = 1024
+ROOM: Final = 1.2
+"""So much of its measured memory must be free before a worker more is started, as for a worker of an update."""
 
 Result = TypeVar("Result")
 
@@ -157,6 +163,7 @@ async def _server(
     elif release is not None and args.live:
         yield _live(prefix, release.name)
     elif release is not None:
+        _note_a_running_service(args, prefix, release)
         async with _own_worker(prefix, release) as address:
             yield address
 
@@ -198,6 +205,7 @@ async def _own_worker(prefix: Prefix, release: InstalledRelease) -> AsyncIterato
     with bind("127.0.0.1", 0) as listener:
         workers = Workers(listener, options, asyncio.Event(), lambda _worker: None)
         launch = launch_of(prefix.site(release.name), ("--drain-s=1",), release)
+        require_room(launch, available_bytes())
         worker = await workers.start(launch, beside=False)
         worker.is_expected_to_end = True
         try:
@@ -205,6 +213,32 @@ async def _own_worker(prefix: Prefix, release: InstalledRelease) -> AsyncIterato
         finally:
             worker.terminate()
             await asyncio.shield(worker.ended(options.drain_s + options.exit_s))
+
+
+def require_room(launch: WorkerLaunch, free: int | None) -> None:
+    """A worker more must not take the memory of what runs here.
+
+    Args:
+        free: bytes that can be had, None when unknown.
+    Raises: HostError: it may not fit.
+    """
+    needed = None if launch.memory_bytes is None else round(launch.memory_bytes * ROOM)
+    if free is not None and needed is not None and free < needed:
+        raise HostError(
+            f"{launch.release}: a worker for the measurement needs {megabytes(needed)} of memory, "
+            f"{megabytes(free)} are free",
+            next_step="measure the running service itself with --live, or stop it first",
+        )
+
+
+def _note_a_running_service(args: argparse.Namespace, prefix: Prefix, release: InstalledRelease) -> None:
+    with contextlib.suppress(NotServing):
+        control.ask(prefix.control(release.name), "status")
+        if not args.quiet:
+            print(
+                f"note: {release.name} is serving on this box: its users share the processor with the measurement",
+                file=sys.stderr,
+            )
 
 
 def _run_loop(work: Coroutine[Any, Any, Result]) -> Result:

@@ -61,7 +61,17 @@ def predictor_options(settings: Settings) -> PredictorOptions:
     """How a worker runs each model."""
     from sealift.serve.predictor import PredictorOptions
 
-    return PredictorOptions(threads=settings.threads)
+    memory_mb = settings.limits.max_memory_mb
+    return PredictorOptions(
+        threads=settings.threads, max_memory_bytes=None if memory_mb is None else int(memory_mb * 1e6)
+    )
+
+
+def project_settings(directory: Path) -> Settings:
+    """The settings that a project declares, on a box that sets none."""
+    from sealift.project.file import load_project
+
+    return load_project(directory).settings.resolve({})
 
 
 def _with_settings(model: ServedModel, settings: Settings) -> ServedModel:

@@ -15,13 +15,18 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from sealift.check.canary import load_canary
-from sealift.cli.services import predictor_options, project_service, release_service, release_settings
+from sealift.cli.services import (
+    predictor_options,
+    project_service,
+    project_settings,
+    release_service,
+    release_settings,
+)
 from sealift.model.service import Service
 from sealift.observe.exposition import render
 from sealift.serve.canary import Canary
 from sealift.serve.http.tls import tls_files
 from sealift.serve.listening import GRPC_FD
-from sealift.serve.predictor import PredictorOptions
 from sealift.serve.worker import WorkerOptions, run_worker
 
 _PR_SET_PDEATHSIG = 1
@@ -60,11 +65,7 @@ def run(args: argparse.Namespace) -> int:
         return run_worker(
             service,
             listener,
-            WorkerOptions(
-                drain_s=args.drain_s,
-                run=_run_options(args),
-                tls=tls_files(args.tls_certificate, args.tls_key),
-            ),
+            _options(args),
             render_metrics=render,
             channel=channel,
             canary=_canary(args, service),
@@ -97,10 +98,17 @@ def _rows_of(text: str) -> tuple[str, int]:
     return model, int(rows)
 
 
-def _run_options(args: argparse.Namespace) -> PredictorOptions:
-    """How models run: as the box's settings say, for a release."""
-    return (
-        PredictorOptions() if args.tree is None else predictor_options(release_settings(args.tree, args.site))
+def _options(args: argparse.Namespace) -> WorkerOptions:
+    """How it serves: as the box's settings say, for a release; as the project declares, for a folder."""
+    released = args.tree is not None
+    settings = release_settings(args.tree, args.site) if released else project_settings(args.project)
+    promised_ms = settings.slo.latency_p99_ms
+    return WorkerOptions(
+        run=predictor_options(settings),
+        threads=settings.threads,
+        promised_s=None if promised_ms is None else promised_ms / 1000,
+        drain_s=args.drain_s,
+        tls=tls_files(args.tls_certificate, args.tls_key),
     )
 
 

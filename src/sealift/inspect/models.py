@@ -56,8 +56,8 @@ class Goldens:
 class Model:
     """One model of the release. `takes` and `gives` are the declarations as the project wrote them.
 
-    `files` are the files beside the model (external data), `code` those of its handler: paths in the
-    application layer.
+    `files` are the files beside the model (external data, its tokenizer), `code` those of its handler: paths
+    in the application layer.
     """
 
     name: str
@@ -101,7 +101,7 @@ def _model(
     if entry is None:
         raise MalformedBundle(f"{node.where}: names the file {path!r}, which the application layer lacks")
     signature = node.get("signature")
-    handler = node.get("handler").text("")
+    handler, tokenizer = node.get("handler").text(""), node.get("tokenizer").text("")
     return Model(
         name=name,
         path=path,
@@ -113,7 +113,7 @@ def _model(
         takes=_declaration(node.get("input")),
         gives=_declaration(node.get("output")),
         device=node.get("device").texts(),
-        files=tuple(sorted(other for other in _below(files, path) if other != path)),
+        files=tuple(sorted({*_below(files, path), *([tokenizer] if tokenizer else [])} - {path})),
         code=tuple(sorted(_below(files, handler))) if handler else (),
         goldens=_goldens(contents, name),
     )

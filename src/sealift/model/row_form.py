@@ -116,7 +116,7 @@ class _TensorReader:
         self.form = form
         names = dict.fromkeys((form.name, "inputs"))
         fields = [
-            (f"f{number}", list[float] | None, msgspec.field(name=name, default=None))
+            (f"f{number}", list[float] | msgspec.UnsetType, msgspec.field(name=name, default=msgspec.UNSET))
             for number, name in enumerate(names)
         ]
         kind = msgspec.defstruct("Row", fields, forbid_unknown_fields=True, gc=False)
@@ -131,11 +131,11 @@ class _TensorReader:
             return None
         row = found.f0
         if self._both:
-            if row is None:
+            if row is msgspec.UNSET:
                 row = found.f1
-            elif found.f1 is not None:
+            elif found.f1 is not msgspec.UNSET:
                 return None
-        return row if row is not None and len(row) == self.form.size else None
+        return row if row is not msgspec.UNSET and len(row) == self.form.size else None
 
 
 class _FieldsReader:

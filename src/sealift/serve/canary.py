@@ -133,7 +133,7 @@ class OwnSession:
     @property
     def device(self) -> str:
         """As `Session.device`."""
-        return self._predictor.session.device
+        return self._predictor.wide.device
 
     def run(self, inputs: Mapping[str, NDArray[Any]], outputs: Sequence[str] | None = None) -> Arrays:
         """As `Session.run`."""

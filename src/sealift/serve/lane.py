@@ -153,6 +153,7 @@ class Lane:
         self.look_at: float | None = None
         self._tally = tally
         self._turn: list[Job] = []
+        self._window: asyncio.TimerHandle | None = None
         self._waiting: list[Job] = []
         self._wide = self._narrow = 0
         self._slow_runs = 0
@@ -180,7 +181,8 @@ class Lane:
         Raises: RequestError: refused, dropped or failed.
         """
         began = time.perf_counter()
-        if not self.in_turn:
+        in_turn = self.in_turn and sum([array.nbytes for array in arrays.values()]) <= LOOP_BYTES
+        if not in_turn:
             self.threads.check_room()
         if not self.admission.enter(began):
             self.refuse()
@@ -189,7 +191,7 @@ class Lane:
         key, rows = self.key_of(arrays)
         job = Job(arrays, ticket, _Awaited(future), outputs, key, rows)
         try:
-            if self.in_turn and sum([array.nbytes for array in arrays.values()]) <= LOOP_BYTES:
+            if in_turn:
                 job.since = began
                 self.add(job)
             else:
@@ -206,13 +208,20 @@ class Lane:
 
     def add(self, job: Job) -> None:
         """Run it at the end of this turn of the event loop, with what else arrives in it."""
-        if not self._turn:
+        if not self._turn or self._window is not None:
+            self._close_window()
             asyncio.get_running_loop().call_soon(self.flush)
         self._turn.append(job)
+
+    def _close_window(self) -> None:
+        if self._window is not None:
+            self._window.cancel()
+            self._window = None
 
     def flush(self) -> None:
         """Run everything that was added."""
         queue, self._turn = self._turn, []
+        self._close_window()
         while queue:
             now = time.perf_counter()
             decision = decide(queue, self.policy, now, idle=True)
@@ -223,7 +232,7 @@ class Lane:
                 self._in_turn(decision.batch)
             elif decision.look_at is not None:
                 self._turn, queue = queue + self._turn, []
-                asyncio.get_running_loop().call_later(decision.look_at - now, self.flush)
+                self._window = asyncio.get_running_loop().call_later(decision.look_at - now, self.flush)
 
     def _in_turn(self, jobs: list[Job]) -> None:
         began = time.perf_counter()
@@ -323,6 +332,7 @@ class Lane:
         answers = []
         for job in jobs:
             job.claim.inference_s += seconds
+            job.since += seconds  # only the rest of it was waiting
             answers += self.execute(Run([job], [], layout)).answers
         return Ended(jobs, answers, layout)
 

@@ -42,6 +42,7 @@ _REFUSALS: Final = {
 _HEADERS: Final[Json] = {
     "X-Request-Id": {"required": True, "schema": {"type": "string", "minLength": 1, "maxLength": 128}},
     "X-Sealift-Release": {"required": True, "schema": {"type": "string", "pattern": "^[^@]+@.+$"}},
+    "X-Sealift-Degraded": {"schema": {"type": "string", "minLength": 1}},
 }
 _LATER: Final[Json] = {"Retry-After": {"schema": {"type": "integer", "minimum": 0}}}
 

@@ -26,6 +26,13 @@ log = logging.getLogger(__name__)
 
 Payload = bytes | JsonValue
 
+_AS_JSON: Final = frozenset(
+    (
+        None, b"application/json", b"application/json; charset=utf-8", b"application/json;charset=UTF-8",
+        b"application/x-www-form-urlencoded",
+    )
+)  # fmt: skip
+"""What is said most about bodies that are read as JSON if they look like it."""
 MAX_ITEMS: Final = 10_000
 
 _decode: Final = msgspec.json.Decoder(strict=True).decode
@@ -59,7 +66,7 @@ class PredictFace:
 
     def row_job(self, request: Request) -> Job | None:
         """The short way, for a row of numbers; None: take `jobs`."""
-        if self._read_row is None:
+        if self._read_row is None or request.headers.get(b"content-type") not in _AS_JSON:
             return None
         row = self._read_row(request.body)
         if row is None:

@@ -79,11 +79,6 @@ class Predictor:
         """Whether pre- and post-processing is ours and cheap: no photo to decode, no foreign code."""
         return self.model.handler is None and not isinstance(self.model.input, ImageInput)
 
-    @property
-    def session(self) -> Loaded:
-        """The layout for a run that nothing else competes with."""
-        return self.wide
-
     def session_for(self, layout: Layout) -> Loaded:
         """The session of a layout."""
         return self.narrow if layout is Layout.NARROW and self.narrow is not None else self.wide
@@ -130,6 +125,7 @@ def load_predictor(model: ServedModel, engine: Engine, options: PredictorOptions
     if took < options.quick_s and _has_fixed_size(model.signature):
         predictor.wide = _on_one_thread(engine, predictor)
         predictor.quick = True
+        predictor.layouts = Layouts(_cores(predictor), 0.0)
         took = _median_s(predictor.wide, inputs, options.quick_s)
     else:
         _add_narrow(predictor, inputs, took)
@@ -173,8 +169,8 @@ def _on_one_thread(engine: Engine, predictor: Predictor) -> Loaded:
 
 def _add_narrow(predictor: Predictor, inputs: Arrays, wide_s: float) -> None:
     """A second layout, one thread a run, where there are cores for it and memory."""
-    cores = predictor.options.threads or len(os.sched_getaffinity(0))
-    if cores < 2 or not predictor.wide.device.startswith("cpu"):
+    cores = _cores(predictor)
+    if cores < 2:
         return
     predictor.narrow = predictor.wide.with_threads(1, may_copy=_may_copy(predictor))
     if predictor.narrow is None:
@@ -183,6 +179,13 @@ def _add_narrow(predictor: Predictor, inputs: Arrays, wide_s: float) -> None:
     narrow_s = _median_s(predictor.narrow, inputs, predictor.options.quick_s)
     speedup = narrow_s / wide_s
     predictor.layouts = Layouts(cores, speedup if speedup >= _GAIN else 0.0)
+
+
+def _cores(predictor: Predictor) -> int:
+    """Single-thread runs that fit side by side; 0: the runs have a device of their own."""
+    if not predictor.wide.device.startswith("cpu"):
+        return 0
+    return predictor.options.threads or len(os.sched_getaffinity(0))
 
 
 def _may_copy(predictor: Predictor) -> bool:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import gc
 import logging
 import os
@@ -16,6 +17,7 @@ from typing import TYPE_CHECKING, Any, Final
 import uvloop
 
 from sealift.engine.choose import engine_of
+from sealift.errors import Unavailable
 from sealift.meter.beat import Beat
 from sealift.meter.meter import Meter
 from sealift.model.service import Service
@@ -30,12 +32,14 @@ from sealift.serve.lane import Lane
 from sealift.serve.link import Link
 from sealift.serve.metrics import ServeMetrics
 from sealift.serve.predictor import Predictor, PredictorOptions, load_predictor
+from sealift.serve.ticket import Ticket
 
 if TYPE_CHECKING:
     from sealift.serve.grpc.server import GrpcServer
 
 log = logging.getLogger(__name__)
 
+_REST_S: Final = 30.0
 FAILED: Final = 1
 """Exit code of a worker of which a part died; the supervisor starts another."""
 
@@ -162,7 +166,7 @@ class Worker:
         server, routes = self._compose(with_grpc=grpc is not None)
         self._crew.start()
         sweeping = [one.sweep() for one in (server, self._grpc) if one is not None]
-        lasting = (*_tasks(*sweeping, self._canaries.run()), self._crew.failed)
+        lasting = (*_tasks(*sweeping, self._canaries.run(), self._rest()), self._crew.failed)
         ending = _tasks(*beside)
         (leaving,) = _tasks(self._leave.wait())
         await server.listen(listener)
@@ -189,14 +193,28 @@ class Worker:
         self._canaries = Canaries(self._canary, self._predictors, crew)
         routes = Routes(self._service, lanes, crew, metrics, self._render_metrics, options.http)
         connections = Connections(routes, self._service.release, options.http, loop.time)
+        connections.writer.degraded = degraded = self._tell_degraded(metrics)
         metrics.connections.follow(lambda: len(connections))
         if with_grpc:
             # Imported here: a worker without a gRPC port does not pay for it.
             from sealift.serve.grpc.server import grpc_server
 
             self._grpc = grpc_server(self._service, lanes, crew, metrics, options.http, options.tls)
+            self._grpc.connections.tell_degraded(degraded)
         context = server_context(options.tls) if options.tls is not None else None
         return HttpServer(connections, context), routes
+
+    def _tell_degraded(self, metrics: ServeMetrics) -> str:
+        """Count the models that do not run on their first device; `cuda->cpu` for the only one, else with names."""
+        moves: dict[str, str] = {}
+        for name, predictor in self._predictors.items():
+            if predictor.wide.degraded:
+                wanted, device = predictor.model.device[0], predictor.wide.device
+                metrics.degraded.labels(name, device, wanted).set(1)
+                moves[name] = f"{wanted}->{device}"
+        return ", ".join(
+            move if len(self._predictors) == 1 else f"{name}: {move}" for name, move in moves.items()
+        )
 
     def stop(self) -> None:
         """The service ends: drain, and idle connections go soon; called again, end the drain at once."""
@@ -219,6 +237,23 @@ class Worker:
         """As `link.Led.beat`."""
         beat = self._canaries.add_to(self._metrics.beat())
         return replace(beat, oldest_s=self._crew.oldest_s(), degraded=_degraded(self._predictors))
+
+    async def _rest(self) -> None:
+        """Once nobody has asked for a while, let the engines give back what they only keep to be quick."""
+        before, rests = -1, False
+        while True:
+            await asyncio.sleep(_REST_S)
+            requests = self._metrics.beat().requests
+            if requests == before and not rests:
+                with contextlib.suppress(Unavailable):
+                    self._crew.begin(self._give_back, Ticket())
+            before, rests = requests, requests == before
+
+    def _give_back(self) -> None:
+        for predictor in self._predictors.values():
+            for session in (predictor.wide, predictor.narrow):
+                if session is not None:
+                    session.idle()
 
     def _thread_count(self) -> int:
         """One per core; where runs have a device of their own, one more hands them over."""

@@ -96,6 +96,11 @@ class GrpcConnections:
         self._id += 1
         return self._id_prefix + b"%x" % self._id
 
+    def tell_degraded(self, moves: str) -> None:
+        """From here on every new connection's answers say it; empty: nothing is said."""
+        if moves:
+            self.release_field += literal(b"x-sealift-degraded", moves.encode("latin-1", "replace"))
+
     def hold(self, size_bytes: int) -> None:
         """Count bytes of requests that came into memory, or left it (negative)."""
         self.held_bytes += size_bytes

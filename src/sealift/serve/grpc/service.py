@@ -165,6 +165,7 @@ class GrpcService:
         models = self._service.models
         if request.name:
             models = (self._face(request.name, request.version).model,)
+        self._metrics.fold()
         version, stages = self._service.version, self._metrics.stages
         entries = [documents.statistics(model, version, stages(model.name)) for model in models]
         return _document(messages.ModelStatistics, {"model_stats": entries})

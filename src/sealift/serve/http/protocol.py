@@ -22,6 +22,7 @@ from sealift.serve.http.framing import (
     body_too_large,
     check_framing,
     check_head_size,
+    check_trailer,
     expects_continue,
     head_too_large,
     origin_form,
@@ -37,6 +38,7 @@ _BROKEN_WORD: Final = (Exception,)
 _ONE_WRITE: Final = 64 * 1024
 _CHUNK_OVERHEAD: Final = 64 * 1024
 _SMALL_BODY: Final = 64 * 1024
+_PIECE: Final = 4096
 
 
 class Reading(Enum):
@@ -69,7 +71,7 @@ class HttpConnection(asyncio.Protocol):
         self._headers: dict[bytes, bytes] = {}
         self._repeats = 0
         self._request: Request | None = None
-        self._body: list[bytes] = []
+        self._body: list[bytes | bytearray] = []
         self._body_size = 0
         self._chunked = False
         self._read_size = 0
@@ -182,20 +184,28 @@ class HttpConnection(asyncio.Protocol):
             self._send(request, outcome)
 
     def _most_overhead(self) -> int:
-        """Bytes a chunked body may take: a flood of chunk extensions or trailers never reaches `on_body`."""
-        return _CHUNK_OVERHEAD + 16 * self._body_size
+        """Bytes a chunked body may take: extensions and trailers never reach `on_body`, tiny chunks too often."""
+        return _CHUNK_OVERHEAD + self._body_size + self._body_size // 4
 
     def _feed(self, data: bytes) -> None:
+        rest = memoryview(data)
+        while (behind := self._fed(rest)) is not None and self._reading is not _DEAF:
+            self._continue_without_upgrade()
+            rest = rest[behind:]
+
+    def _fed(self, data: bytes | memoryview) -> int | None:
+        """Have the parser read; how far, if a head offered another protocol there, else None."""
         try:
             self._parser.feed_data(data)
         except httptools.HttpParserUpgrade as upgrade:
-            self._continue_without_upgrade(data[upgrade.args[0] :])
+            return int(upgrade.args[0])
         except httptools.HttpParserCallbackError as error:
             self._refuse_for(error.__context__ or error)
         except httptools.HttpParserError as error:
             if self._reading is not _DEAF:
                 text = f"this is not HTTP/1.1 as RFC 9112 has it: {error}"
                 self._refuse(Refusal(400, "bad_request", text))
+        return None
 
     def _refuse_for(self, error: BaseException) -> None:
         """A callback raised: it refused the request, met the end of the connection, or has a bug."""
@@ -232,8 +242,10 @@ class HttpConnection(asyncio.Protocol):
             self._url += url
 
     def on_header(self, name: bytes, value: bytes) -> None:
-        """One header field; trailers come here too and are ignored."""
+        """One header field; trailers come here too and are ignored, or refused."""
         if self._reading is not _HEAD:
+            if not self._replaying:
+                check_trailer(name)
             return
         key = name.lower()
         headers = self._headers
@@ -276,7 +288,13 @@ class HttpConnection(asyncio.Protocol):
         size = len(body)
         self._body_size += size
         self._server.hold(size)
-        self._body.append(body)
+        pieces = self._body
+        if size >= _PIECE or not pieces:
+            pieces.append(body)
+        elif isinstance(last := pieces[-1], bytearray):
+            last += body  # a million chunks of one byte must not become a million objects
+        else:
+            pieces.append(bytearray(body))
         if self._body_size > self._limits.body_bytes:
             raise body_too_large(self._limits)
         if self._server.held_bytes > self._limits.total_body_bytes:
@@ -288,7 +306,7 @@ class HttpConnection(asyncio.Protocol):
             return
         request, body = cast(Request, self._request), self._body
         if body:
-            request.body = body[0] if len(body) == 1 else b"".join(body)
+            request.body = cast(bytes, body[0]) if len(body) == 1 else b"".join(body)
             self._body = []
         self._request = None
         self._reading = _IDLE if request.keep_alive else _DEAF
@@ -320,15 +338,13 @@ class HttpConnection(asyncio.Protocol):
         else:
             self._continue_due = True
 
-    def _continue_without_upgrade(self, rest: bytes) -> None:
+    def _continue_without_upgrade(self) -> None:
         """Read on after a request that offered another protocol (Java's client offers h2c on every POST).
 
         llhttp stops after such a head and takes the body for the other protocol's, so a fresh parser is
         told the same framing and reads the body.
         """
         self._ignored_upgrade = False
-        if self._reading is _DEAF:
-            return
         if self._request is not None and self._request.method == b"CONNECT":
             self._refuse(Refusal(405, "method_not_allowed", "this is not a proxy"))
             return
@@ -337,9 +353,7 @@ class HttpConnection(asyncio.Protocol):
             framing = b"Transfer-Encoding: chunked"
         self._parser = httptools.HttpRequestParser(self)
         self._replaying = True
-        self._feed(b"POST / HTTP/1.1\r\nHost: -\r\n" + framing + b"\r\n\r\n")
-        if rest:
-            self._feed(rest)
+        self._fed(b"POST / HTTP/1.1\r\nHost: -\r\n" + framing + b"\r\n\r\n")
 
     # ------------------------------------------------------------------ answering
 
@@ -444,12 +458,14 @@ class HttpConnection(asyncio.Protocol):
         """Close after what was written.
 
         Gently: closing while unread bytes wait makes the kernel send a reset that can overtake the answer,
-        so only our side is shut and the rest is thrown away until the client closes or `linger_s` ends.
+        so only our side is shut and the rest is thrown away until the client closes or `linger_s` ends. TLS has
+        no half-close: there the answer's own length and `Connection: close` tell the client.
         """
         self._reading = _DEAF
         self._drop_pipeline()
-        if gently and self._transport.can_write_eof() and not self._transport.is_closing():
-            self._transport.write_eof()
+        if gently and not self._transport.is_closing():
+            if self._transport.can_write_eof():
+                self._transport.write_eof()
             self._lingering = True
             if self._paused:
                 self._paused = False

@@ -17,10 +17,14 @@ _SANE_ID: Final = re.compile(rb"[\x21-\x7e]{1,128}").fullmatch
 
 
 class HeadWriter:
-    """Writes status line and headers; `release` is `name@version`."""
+    """Writes status line and headers; `release` is `name@version`.
+
+    `degraded`: what every answer tells of models that do not run on their first device; empty: nothing.
+    """
 
     def __init__(self, release: str) -> None:
         self._release = release.encode("latin-1", "replace")
+        self.degraded = ""
         self._starts: dict[tuple[int, bytes], bytes] = {}
         self._ok = self._date = b""
         self._until = 0.0
@@ -69,5 +73,7 @@ class HeadWriter:
         start = b"HTTP/1.1 %d %b\r\nX-Sealift-Release: %b\r\nContent-Type: %b\r\nDate: %b\r\n" % (
             status, phrase, self._release, content_type, self._date,
         )  # fmt: skip
+        if self.degraded:
+            start += f"X-Sealift-Degraded: {self.degraded}\r\n".encode("latin-1", "replace")
         self._starts[status, content_type] = start
         return start
