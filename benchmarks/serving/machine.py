@@ -8,6 +8,7 @@ import platform
 import signal
 import socket
 import subprocess
+import sys
 import time
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -126,12 +127,18 @@ def put_first(pid: int) -> None:
 
 
 def lone_session() -> None:
-    """A session of our own, and it first: never the caller's."""
-    try:
+    """Go on in a child with a session of its own, and that session first: never the caller's."""
+    child = os.fork()
+    if child == 0:
         os.setsid()
         put_first(os.getpid())
-    except OSError:
-        pass
+        return
+    try:
+        _, status = os.waitpid(child, 0)
+    except KeyboardInterrupt:
+        os.kill(child, signal.SIGINT)
+        _, status = os.waitpid(child, 0)
+    sys.exit(os.waitstatus_to_exitcode(status) & 0xFF)
 
 
 def wait_quiet(limit_s: float = 2.0) -> None:

@@ -21,6 +21,8 @@ from contextlib import closing
 from pathlib import Path
 from typing import Any, Final
 
+import numpy as np
+from limit import CORES, rate
 from load import NotMeasured
 from machine import Server, description, free_ports, lone_session, resident_kb
 from models import cache, session
@@ -80,9 +82,11 @@ def overloaded(model: Path, args: argparse.Namespace) -> dict[str, Any]:
         load = bench(
             port, body, "--connections", "none", "--rates", f"{args.rate:g}", "--seconds", str(args.seconds)
         )
-        recovery_s = recovery(port, body.read_bytes())
+        recovery_s = recovery(port, body.read_bytes(), load["ended_at"])
+        after = bench(port, body, "--connections", "2,4", "--rates", "none", "--seconds", "4")
         return {
-            "capacity_rps": max(step["achieved_rps"] for step in capacity["closed"]),
+            # Before and after, the better of both: a slow minute must not make the goodput look good.
+            "capacity_rps": max(step["achieved_rps"] for step in (*capacity["closed"], *after["closed"])),
             "alone_p50_ms": capacity["closed"][0]["p50_ms"],
             "overload": load["ladder"][0],
             "resident_kb_before": settled_kb,
@@ -122,23 +126,30 @@ def said(found: dict[str, Any]) -> str:
 
 
 def slow_model() -> Path:
-    """A network of so many convolutions that two single-thread runs at a time make about `CAPACITY_RPS`."""
-    from limit import CORES, rate
+    """A network of so many convolutions that single-thread runs, one per core, make about `CAPACITY_RPS` right now.
 
-    path, layers = cache() / "slow.onnx", 16
-    if path.is_file():
-        return path
-    import numpy as np
-
-    row = np.full((1, INPUTS), 0.5, np.float32)
-    for _ in range(3):
-        write_slow(path, layers)
-        model = session(path, 1)
-        found = rate(lambda model=model: model.run(None, {"input": row}), CORES, 2)  # type: ignore[misc]
-        if 0.93 < found / CAPACITY_RPS < 1.07:
+    The one of the last run is kept where it still does: a machine is not every day as fast.
+    """
+    path, noted = cache() / "slow.onnx", cache() / "slow.layers"
+    layers = int(noted.read_text()) if noted.is_file() and path.is_file() else 0
+    for _ in range(4):
+        if layers == 0:
+            layers = 16
+            write_slow(path, layers)
+        found = rate_of(path)
+        print(f"slow model: {layers} layers, {found:.0f} runs/s in process", file=sys.stderr, flush=True)
+        if 0.9 < found / CAPACITY_RPS < 1.1:
             break
         layers = max(1, round(layers * found / CAPACITY_RPS))
+        write_slow(path, layers)
+    noted.write_text(str(layers))
     return path
+
+
+def rate_of(path: Path) -> float:
+    """Runs a second of one single-thread run per core."""
+    model, row = session(path, 1), np.full((1, INPUTS), 0.5, np.float32)
+    return rate(lambda: model.run(None, {"input": row}), CORES, 2)
 
 
 def write_slow(path: Path, layers: int) -> None:
@@ -203,16 +214,16 @@ def one(port: int, body: bytes) -> int:
         return response.status
 
 
-def recovery(port: int, body: bytes) -> float:
-    """Seconds from now to the first of `GOOD_IN_A_ROW` good answers, one client at a time; 30 at most."""
-    began = first_good = time.perf_counter()
-    row = 0
-    while row < GOOD_IN_A_ROW and time.perf_counter() - began < 30:
+def recovery(port: int, body: bytes, ended_at: float) -> float:
+    """Seconds from the end of the load to the end of the first of `GOOD_IN_A_ROW` good answers; 30 at most."""
+    good_at, row = 0.0, 0
+    while row < GOOD_IN_A_ROW and time.time() - ended_at < 30:
         asked = time.perf_counter()
         is_good = one(port, body) == 200 and (time.perf_counter() - asked) * 1e3 <= SLO_MS
-        first_good = first_good if is_good and row else asked
+        if is_good and row == 0:
+            good_at = time.time()
         row = row + 1 if is_good else 0
-    return round(first_good - began, 3) if row else 30.0
+    return round(good_at - ended_at, 3) if row else 30.0
 
 
 def tree_kb(server: Server) -> int:

@@ -33,4 +33,4 @@ def step(rate: float | None, p99_ms: float, **changed: Any) -> Step:
 
 def curve(*ladder: Step, slo_ms: float | None = 50.0, wrong: tuple[str, ...] = ()) -> Curve:
     """A closed-loop step and the ladder, with the knee found."""
-    return Curve((step(None, 4.0),), ladder, find_knee(ladder, slo_ms), slo_ms, wrong, 2)
+    return Curve((step(None, 4.0),), ladder, find_knee(ladder, slo_ms), slo_ms, wrong, 2, 0.0)

@@ -195,7 +195,7 @@ async def whole(reply: Reply, plan: Plan) -> list[str]:
 
 def test_the_plan_is_run_step_by_step() -> None:
     said = asyncio.run(whole(always(OK), Plan((1, 2), (50.0, 100.0), 0.2, slo_ms=1000.0)))
-    assert said == ["1/4 1 clients", "2/4 2 clients", "3/4 50 requests/s", "4/4 100 requests/s"]
+    assert said == ["1/4 1 client", "2/4 2 clients", "3/4 50 requests/s", "4/4 100 requests/s"]
 
 
 def test_a_first_answer_other_than_200_stops_with_the_servers_words() -> None:

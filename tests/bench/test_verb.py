@@ -132,7 +132,7 @@ def test_a_person_reads_a_table_a_plot_and_the_knee(box: Prefix, tmp_path: Path)
     assert "knee: 40 requests/s" in done.stdout
     assert "it is the highest rate that was tried" in done.stdout
     assert "o p50   # p99" in done.stdout
-    assert "1/4  1 clients" in done.stderr
+    assert "1/4  1 client" in done.stderr
     assert page.read_text().startswith("<!doctype html>")
     assert picture.read_text().startswith("<svg")
 
@@ -177,7 +177,7 @@ def test_ctrl_c_ends_it_with_its_worker(box: Prefix) -> None:
     with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as process:
         assert process.stderr is not None
         for line in process.stderr:
-            if "1 clients" in line:
+            if "1 client" in line:
                 break
         process.send_signal(signal.SIGINT)
         out, err = process.communicate(timeout=60)

@@ -70,9 +70,7 @@ def test_nothing_is_lost_nothing_is_doubled_and_order_is_kept(
 
 
 @given(queues(), policies, st.booleans())
-def test_exactly_those_whose_time_is_over_are_late(
-    queue: list[Job], policy: BatchPolicy, idle: bool
-) -> None:
+def test_exactly_those_whose_time_is_over_are_late(queue: list[Job], policy: BatchPolicy, idle: bool) -> None:
     found = decide(queue, policy, NOW, idle=idle)
     assert numbers(found.late) == numbers([job for job in queue if is_late(job)])
 

@@ -225,3 +225,13 @@ def test_a_bounded_arena_refuses_the_run_and_not_the_process(tmp_path: Path) -> 
     model = convolutions(tmp_path)
     ran = subprocess.run([sys.executable, "-c", code, str(model)], check=True, capture_output=True, text=True)
     assert "the model refused this input" in ran.stdout
+
+
+def test_spinning_is_a_choice_of_the_wide_layout_and_changes_no_answer(tmp_path: Path) -> None:
+    path = convolutions(tmp_path, count=3)
+    spinning = OnnxRuntime().load(path, EngineOptions(threads=2, spin=True))
+    narrow = spinning.with_threads(1, may_copy=True)
+    assert narrow is not None
+    x = {"x": np.random.default_rng(1).standard_normal((2, 3, 16, 16)).astype(np.float32)}
+    assert same(spinning.run(x), OnnxRuntime().load(path, EngineOptions(threads=2)).run(x))
+    assert same(narrow.run(x), OnnxRuntime().load(path, EngineOptions(threads=1)).run(x))

@@ -62,3 +62,18 @@ def test_the_service_runs_the_prefix_s_own_command() -> None:
 
 def test_no_line_is_longer_than_a_terminal_shows() -> None:
     assert max(map(len, (SERVICE_TEXT + SOCKET_TEXT).splitlines())) <= 120
+
+
+def test_a_grpc_port_is_a_second_address_behind_http_s() -> None:
+    """`serve.notify.inherited_listeners` tells the two apart by their order."""
+    lines = address_text("fraud", "127.0.0.1", 8000, 8001).splitlines()
+    assert lines[-2:] == ["ListenStream=127.0.0.1:8000", "ListenStream=127.0.0.1:8001"]
+
+
+@pytest.mark.parametrize(
+    ("port", "said"), [(0, "needs a fixed one"), (8000, "HTTP and gRPC need one each")], ids=["any", "same"]
+)
+def test_an_impossible_grpc_port_is_refused(port: int, said: str) -> None:
+    with pytest.raises(HostError, match=said) as error:
+        address_text("fraud", "127.0.0.1", 8000, port)
+    assert error.value.next_step == "sealift config set fraud grpc_port=8001"

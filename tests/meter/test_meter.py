@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
-from sealift.meter.meter import Meter
+from sealift.meter.meter import Histogram, Meter
 
 
 def test_children_are_kept_per_label_combination() -> None:
@@ -53,3 +55,22 @@ def test_a_gauge_may_be_read_only_when_somebody_looks() -> None:
     gauge.follow(lambda: len(reads))
     reads.append(1)
     assert gauge.value == 1
+
+
+@given(
+    st.lists(st.sampled_from([0.1, 1.0]) | st.floats(0, 20), max_size=200),
+    st.lists(st.floats(0, 2), max_size=5),
+)
+def test_many_at_once_are_counted_as_one_by_one(values: list[float], before: list[float]) -> None:
+    one_by_one, at_once = Histogram((0.1, 0.5, 1.0)), Histogram((0.1, 0.5, 1.0))
+    for histogram in (one_by_one, at_once):
+        for value in before:
+            histogram.observe(value)
+    for value in values:
+        one_by_one.observe(value)
+    at_once.observe_all(values)
+    assert at_once.counts == one_by_one.counts
+    assert at_once.count == len(values) + len(before)
+    assert at_once.sum == pytest.approx(one_by_one.sum)
+    assert all(type(count) is int for count in at_once.counts), "they are written into JSON"
+    assert type(at_once.sum) is float

@@ -45,7 +45,7 @@ FOREIGN = {
     "model.tflite": (b"\x1c\0\0\0TFL3aaaa", "TensorFlow Lite", "tf2onnx.convert --tflite model.tflite"),
     "model.ort": (b"\x1c\0\0\0ORTMaaaa", "ORT format", ".onnx file"),
     "w.safetensors": (b"\x40\0\0\0\0\0\0\0" + b'{"w":{"dtype":"F32"}}', "safetensors", "load the weights"),
-    "model.xml": (b"<?xml version='1.0'?><net/>", "OpenVINO", ".onnx file"),
+    "model.xml": (b"<?xml version='1.0'?><net/>", "OpenVINO", "ends in .xml"),
     "page.onnx": (b"<!doctype html><html>", "a web page", "download"),
     "graph.pb": (b"\x0a\x05hello\xff", "TensorFlow", "tf2onnx"),
     "zipped.onnx": (zipped("a/model.onnx"), "zip archive with an ONNX model", "unzip"),

@@ -53,12 +53,19 @@ def signature(datatype: str = "FP32", outputs: int = 1, name: str = "x") -> Sign
     return Signature(inputs=(x,), outputs=specs, batch_axis="n")
 
 
+def labelled() -> Signature:
+    """With labels from the model itself."""
+    y = TensorSpec(name="y0", datatype="FP32", shape=("n", 3), labels=("a", "b", "c"))
+    return Signature(inputs=signature().inputs, outputs=(y,), batch_axis="n")
+
+
 def table(*scaling: tuple[float, float]) -> TabularInput:
     names = ("amount", "age", "größe")
     pairs = scaling or ((0.0, 1.0),) * 3
     return TabularInput(
         columns=tuple(
-            NumericColumn(name=name, mean=mean, std=std) for name, (mean, std) in zip(names, pairs, strict=True)
+            NumericColumn(name=name, mean=mean, std=std)
+            for name, (mean, std) in zip(names, pairs, strict=True)
         )
     )
 
@@ -97,7 +104,7 @@ class Box:
     def __init__(self, model: ServedModel) -> None:
         predictor = SimpleNamespace(
             model=model, pipeline=build_pipeline(model), options=PredictorOptions(), quick=True,
-            layouts=Layouts(), max_rows=8, session_for=lambda _: Session(model.signature),
+            layouts=Layouts(), max_rows=8, pads={}, session_for=lambda _: Session(model.signature),
         )  # fmt: skip
         self.model = model
         self.pipeline = predictor.pipeline
@@ -151,9 +158,8 @@ BOXES = {
     "input is called inputs": Box(served(signature(name="inputs"))),
     "classes": Box(served(signature(), None, ClassesOutput(labels=("a", "b", "c"), top=2))),
     "classes without labels": Box(served(signature(), None, ClassesOutput())),
-    "scores": Box(served(signature(), table(), ScoresOutput(positive="b", negative="a", name="y0")))
-    if False
-    else Box(served(signature(), table(), ClassesOutput(activation="sigmoid"))),
+    "scores": Box(served(labelled(), table(), ScoresOutput(positive="b", negative="other", threshold=0.3))),
+    "classes of a table": Box(served(signature(), table(), ClassesOutput(activation="sigmoid"))),
     "embedding": Box(served(signature(), table(), EmbeddingOutput(normalize=True))),
     "table": Box(served(signature(), table())),
     "table fp16": Box(served(signature("FP16"), table())),
@@ -174,7 +180,22 @@ EDGES = (
     "123456789012345678901234567890", "1" + "0" * 308, "1" + "0" * 400, "1.7976931348623157e308", "1.7976931348623159e308",
     "5000.5", "-5000.5", "2.5e-324", "33", "-1200",
 )  # fmt: skip
-WRONG = ("null", "true", "false", '"1"', "[1]", "{}", "NaN", "Infinity", "-Infinity", "01", "1.", ".5", "+1", "")
+WRONG = (
+    "null",
+    "true",
+    "false",
+    '"1"',
+    "[1]",
+    "{}",
+    "NaN",
+    "Infinity",
+    "-Infinity",
+    "01",
+    "1.",
+    ".5",
+    "+1",
+    "",
+)
 
 numbers = (
     st.sampled_from(EDGES)
@@ -209,7 +230,9 @@ def objects(draw: st.DrawFn, names: Sequence[str], value: st.SearchStrategy[str]
     if draw(st.integers(0, 9)) == 0:
         text = '{"fields":' + text + "}"
     if draw(st.integers(0, 19)) == 0:
-        text = text[: draw(st.integers(0, len(text)))] + draw(st.sampled_from(["", "}", "x", "\x00", "\ufeff"]))
+        text = text[: draw(st.integers(0, len(text)))] + draw(
+            st.sampled_from(["", "}", "x", "\x00", "\ufeff"])
+        )
     return text.encode()
 
 
@@ -229,7 +252,7 @@ def requests(draw: st.DrawFn) -> tuple[str, bytes]:
 # ---------------------------------------------------------------------- the same tensor
 
 
-@settings(max_examples=400, deadline=None)
+@settings(max_examples=200, deadline=None)
 @given(requests())
 @example(("fp32", b'{"x":[1,2,3],"inputs":null}'))
 @example(("fp32", b'{"x":null,"inputs":[1,2,3]}'))
@@ -245,8 +268,8 @@ def test_the_short_way_gives_up_or_gives_the_long_ways_tensor(asking: tuple[str,
     reader = row_reader(box.model)
     assert reader is not None
     row = reader.read(body)
-    assume(row is not None)
-    assert row is not None
+    if row is None:
+        return
     try:
         expected = box.pipeline.prepare(msgspec.json.decode(body))
     except InvalidInput:
@@ -277,7 +300,7 @@ def test_a_plain_row_does_take_the_short_way(name: str) -> None:
 # ---------------------------------------------------------------------- the same answer
 
 
-@settings(max_examples=400, deadline=None)
+@settings(max_examples=200, deadline=None)
 @given(requests())
 @example(("fp32", b'{"x":[1,2,3],"inputs":null}'))
 @example(("fp32", b'{"x":[1e39,2,3]}'))
@@ -290,9 +313,8 @@ def test_predict_says_the_same_byte_for_byte(asking: tuple[str, bytes]) -> None:
     name, body = asking
     box = BOXES[name]
     job = box.predict_short(body)
-    assume(job is not None)
-    assert job is not None
-    assert said(box.run(job)[0]) == said(box.predict_long(body))
+    if job is not None:
+        assert said(box.run(job)[0]) == said(box.predict_long(body))
 
 
 @settings(max_examples=60, deadline=None)
@@ -328,45 +350,59 @@ def test_answers_of_a_batch_are_those_of_its_rows_to_the_bit(name: str, rows: in
 # ---------------------------------------------------------------------- Open Inference Protocol
 
 tensor_parts = st.fixed_dictionaries(
-    {
-        "name": st.sampled_from(["x", "x", "x", "x", "x", "z", 1]),
-        "shape": st.sampled_from([[1, 3]] * 8 + [[3], [1, 4], [2, 3], [1.0, 3], [1, 3, 1], [-1, 3], [True, 3]]),
-        "datatype": st.sampled_from(["FP32"] * 8 + ["FP64", "INT64", "fp32", None]),
+    {},
+    optional={
+        "name": st.sampled_from(["z", 1]),
+        "shape": st.sampled_from([[3], [1, 4], [2, 3], [1.0, 3], [1, 3, 1], [-1, 3], [True, 3]]),
+        "datatype": st.sampled_from(["FP64", "INT64", "fp32", None]),
+        "parameters": st.sampled_from([{}, {"binary_data_size": 4}]),
     },
-    optional={"parameters": st.sampled_from([{}, {"binary_data_size": 4}])},
 )
 
 
 @st.composite
 def infer_bodies(draw: st.DrawFn) -> bytes:
-    tensor = dict(draw(tensor_parts))
-    if draw(st.integers(0, 9)):
-        tensor.pop("parameters", None)
+    tensor = {"name": "x", "shape": [1, 3], "datatype": "FP32"}
+    if draw(st.integers(0, 3)) == 0:
+        tensor |= draw(tensor_parts)
     texts = [json.dumps(key) + ":" + json.dumps(value) for key, value in tensor.items()]
     texts.insert(draw(st.integers(0, len(texts))), '"data":' + draw(lists()))
     inputs = "{" + draw(st.sampled_from([",", ", ", ",\n  "])).join(texts) + "}"
-    if draw(st.integers(0, 14)) == 0:
+    if draw(st.integers(0, 19)) == 0:
         inputs += "," + inputs
     more = draw(
-        st.sampled_from([
-            "", "", "", ',"id":"a1"', ',"id":""', ',"id":"gr\\u00fc\\"n"', ',"id":3', ',"id":null', ',"parameters":{}',
-            ',"outputs":[{"name":"y0"}]', ',"other":1', ',"inputs":[]',
-        ])  # fmt: skip
+        st.sampled_from(
+            [
+                "",
+                "",
+                "",
+                ',"id":"a1"',
+                ',"id":""',
+                ',"id":"gr\\u00fc\\"n"',
+                ',"id":3',
+                ',"id":null',
+                ',"parameters":{}',
+                ',"outputs":[{"name":"y0"}]',
+                ',"other":1',
+                ',"inputs":[]',
+            ]
+        )  # fmt: skip
     )
     return ('{"inputs":[' + inputs + "]" + more + "}").encode()
 
 
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=200, deadline=None)
 @given(st.sampled_from(["fp32", "two outputs", "classes", "scaled"]), infer_bodies())
 @example("fp32", b'{"inputs":[{"name":"x","shape":[1,3],"datatype":"FP32","data":[1e39,0,0]}]}')
-@example("fp32", b'{"inputs":[{"name":"x","shape":[1,3],"datatype":"FP32","data":[-2000,2000,0]}],"id":"\xc3\xbc"}')
+@example(
+    "fp32", b'{"inputs":[{"name":"x","shape":[1,3],"datatype":"FP32","data":[-2000,2000,0]}],"id":"\xc3\xbc"}'
+)
 @example("fp32", b'{"inputs":[{"name":"x","shape":[1,3],"datatype":"FP32","data":[1,2,3],"data":[4,5,6]}]}')
 def test_infer_says_the_same_byte_for_byte(name: str, body: bytes) -> None:
     box = BOXES[name]
     job = box.infer_short(body)
-    assume(job is not None)
-    assert job is not None
-    assert said(box.run(job)[0]) == said(box.infer_long(body))
+    if job is not None:
+        assert said(box.run(job)[0]) == said(box.infer_long(body))
 
 
 def test_a_plain_infer_request_does_take_the_short_way() -> None:
@@ -377,7 +413,9 @@ def test_a_plain_infer_request_does_take_the_short_way() -> None:
 
 def test_infer_rows_that_share_a_run_are_answered_as_if_alone() -> None:
     box = BOXES["two outputs"]
-    tensors = [{"name": "x", "shape": [1, 3], "datatype": "FP32", "data": [n, -n * 400, 0.1]} for n in range(9)]
+    tensors = [
+        {"name": "x", "shape": [1, 3], "datatype": "FP32", "data": [n, -n * 400, 0.1]} for n in range(9)
+    ]
     texts = [json.dumps({"inputs": [tensor], "id": f"r{n}"}).encode() for n, tensor in enumerate(tensors)]
     jobs = [box.infer_short(text) for text in texts]
     replies = box.run(*[job for job in jobs if job is not None])
@@ -385,7 +423,9 @@ def test_infer_rows_that_share_a_run_are_answered_as_if_alone() -> None:
 
 
 def test_a_body_of_raw_tensors_behind_json_takes_the_long_way() -> None:
-    body = json.dumps({"inputs": [{"name": "x", "shape": [1, 3], "datatype": "FP32", "data": [1, 2, 3]}]}).encode()
+    body = json.dumps(
+        {"inputs": [{"name": "x", "shape": [1, 3], "datatype": "FP32", "data": [1, 2, 3]}]}
+    ).encode()
     headers = {b"inference-header-content-length": b"%d" % len(body)}
     assert BOXES["fp32"].infer.row_job(asked(body, headers)) is None
 
@@ -430,7 +470,17 @@ def of_shape(datatype: str, shape: tuple[Axis, ...] | None, batch_axis: str | No
         of_shape("FP32", (1, 3), None),
         Signature(inputs=signature().inputs * 2, outputs=signature().outputs, batch_axis="n"),
     ],
-    ids=["whole numbers", "strings", "scalars", "open axis", "empty", "huge", "open rank", "no batch axis", "two inputs"],
+    ids=[
+        "whole numbers",
+        "strings",
+        "scalars",
+        "open axis",
+        "empty",
+        "huge",
+        "open rank",
+        "no batch axis",
+        "two inputs",
+    ],
 )
 def test_what_is_no_row_of_numbers_has_no_short_way(other: Signature) -> None:
     assert row_form(other) is None
@@ -445,8 +495,6 @@ def test_words_texts_and_handlers_have_no_short_way() -> None:
     )  # fmt: skip
     assert row_reader(served(signature(), words)) is None
     assert row_reader(served(signature(), TextInput())) is None
-    handled = msgspec.structs  # a handler sees every payload itself
-    del handled
     model = served(signature())
     by_handler = ServedModel("m", model.path, model.signature, model.input, model.output, Path("/handler.py"))
     assert row_reader(by_handler) is None

@@ -14,6 +14,7 @@ from sealift.engine.concurrency import Layout, Layouts
 from sealift.engine.protocol import Arrays
 from sealift.errors import ModelFailed, RequestError
 from sealift.model.declaration import TensorInput, TensorOutput
+from sealift.model.padding import PadRule
 from sealift.model.service import Batching, ServedModel
 from sealift.model.signature import Signature, TensorSpec
 from sealift.serve.crew import Crew
@@ -79,6 +80,7 @@ class SimulatedPredictor:
         self.options = PredictorOptions(quick_s=60.0)
         self.quick = quick
         self.max_rows = max_rows
+        self.pads: dict[str, PadRule] = {}
         self.layouts = layouts or Layouts()
         self.chosen: list[Layout] = []
         self._session = session

@@ -209,7 +209,10 @@ def test_whatever_happens_the_count_is_right_and_the_expectation_sane(
     for what, pause in steps:
         now += pause
         if what == "come":
-            if admission.enter(now):
+            had_room = admission.has_room()
+            entered = admission.enter(now)
+            assert entered == had_room
+            if entered:
                 inside.append(now)
             else:
                 assert promised_s is not None

@@ -528,38 +528,73 @@ def test_a_request_that_does_not_arrive_is_ended(tmp_path: Path) -> None:
         assert serving.stop() == 0
 
 
-def test_a_client_that_takes_no_answer_is_dropped(tmp_path: Path) -> None:
-    """It gives the stream a window of nothing and never opens it."""
+@pytest.mark.parametrize("gives_up", [False, True], ids=["waits", "resets"])
+def test_a_client_that_opens_no_window_does_not_get_its_answer(tmp_path: Path, gives_up: bool) -> None:
+    """The answer is not kept for ever, and the call is counted once, as it was answered."""
     serving = GrpcServing(service(fraud(tmp_path)), GrpcLimits(write_s=0.1))
     live = b"/inference.GRPCInferenceService/ServerLive"
+    reset = frames.frame(frames.RST_STREAM, 0, 1, frames.WORD.pack(frames.Code.CANCEL))
     try:
         with socket.create_connection(serving.address, timeout=10) as client:
-            client.sendall(
-                frames.PREFACE
-                + frames.settings(((frames.INITIAL_WINDOW_SIZE, 0),))
-                + frames.frame(4, 1, 0)
-                + call(1, live)
-            )
-            while client.recv(4096):
-                pass
-    except ConnectionResetError:
-        pass
+            opening = frames.PREFACE + frames.settings(((frames.INITIAL_WINDOW_SIZE, 0),))
+            client.sendall(opening + frames.frame(frames.SETTINGS, frames.ACK, 0) + call(1, live))
+            got = b""
+            if gives_up:
+                client.sendall(reset)
+            else:
+                while reset not in got:
+                    got += client.recv(4096)
+            ping = frames.frame(frames.PING, 0, 0, b"8 bytes.")
+            client.sendall(ping)
+            while b"8 bytes." not in got:
+                got += client.recv(4096)
+            assert serving.server.connections.in_flight == 0
+        assert serving.statuses("grpc/ServerLive") == {"200": 1}
     finally:
         assert serving.stop() == 0
 
 
-def call(number: int, path: bytes, message: bytes = b"", *, kind: bytes = b"application/grpc") -> bytes:
-    """A call as frames."""
+def test_a_client_that_does_not_read_is_dropped(tmp_path: Path) -> None:
+    serving = GrpcServing(
+        service(served("one", one_echo(tmp_path / "one.onnx", "FP32", ["n"]))), GrpcLimits(write_s=0.1)
+    )
+    request = messages.InferRequest(model_name="one")
+    request.inputs.add(name="x", datatype="FP32", shape=[4_000_000])
+    request.raw_input_contents.append(bytes(16_000_000))
+    body = request.SerializeToString()
+    windows = frames.settings(((frames.INITIAL_WINDOW_SIZE, frames.LARGEST),)) + frames.frame(
+        frames.WINDOW_UPDATE, 0, 0, frames.WORD.pack(2**30)
+    )
+    try:
+        with socket.create_connection(serving.address, timeout=10) as client:
+            client.sendall(frames.PREFACE + windows + frames.frame(frames.SETTINGS, frames.ACK, 0))
+            whole = call(1, INFER.encode(), body, pieces=True)
+            client.sendall(whole)
+            _until(lambda: len(serving.server.connections) == 0)
+    except ConnectionError:
+        pass
+    finally:
+        assert serving.stop() == 0
+    assert serving.server.connections.held_bytes == 0
+
+
+def call(number: int, path: bytes, message: bytes = b"", *, pieces: bool = False) -> bytes:
+    """A call as frames; `pieces`: as many DATA frames as a long message takes."""
     head = b"".join(
         frames.literal(name, value)
         for name, value in (
-            (b":method", b"POST"), (b":scheme", b"http"), (b":path", path), (b"content-type", kind),
+            (b":method", b"POST"), (b":scheme", b"http"), (b":path", path), (b"content-type", b"application/grpc"),
         )
     )  # fmt: skip
     body = b"\x00" + len(message).to_bytes(4, "big") + message
-    return frames.frame(frames.HEADERS, frames.END_HEADERS, number, head) + frames.frame(
-        frames.DATA, frames.END_STREAM, number, body
-    )
+    size = 16_384 if pieces else len(body)
+    data = [
+        frames.frame(
+            frames.DATA, frames.END_STREAM if at + size >= len(body) else 0, number, body[at : at + size]
+        )
+        for at in range(0, len(body), size)
+    ]
+    return frames.frame(frames.HEADERS, frames.END_HEADERS, number, head) + b"".join(data)
 
 
 def test_an_idle_connection_is_sent_away_and_comes_back(tmp_path: Path) -> None:

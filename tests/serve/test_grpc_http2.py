@@ -13,7 +13,8 @@ from hypothesis import strategies as st
 
 from sealift.serve.grpc import frames
 from sealift.serve.grpc.frames import Code, frame
-from sealift.serve.grpc.http2 import Http2, Http2Error, Http2Limits, Stream
+from sealift.serve.grpc.http2 import Http2
+from sealift.serve.grpc.stream import Http2Error, Http2Limits, Stream
 
 REQUEST = (
     (b":method", b"POST"),
@@ -50,12 +51,11 @@ class Server:
         self.seen.append(("cancelled", stream.number))
 
     def take(self) -> bytes:
-        out, self.http2.out = self.http2.out, []
-        return b"".join(out)
+        return b"".join(self.http2.take())
 
     def answer(self, number: int, *parts: bytes) -> None:
         head, trailers = b"\x88", frames.literal(b"grpc-status", b"0")
-        self.http2.respond(self.streams[number], head, list(parts), trailers)
+        self.http2.sender.respond(self.streams[number], head, list(parts), trailers)
 
 
 class Pair:
@@ -144,7 +144,7 @@ def test_a_large_answer_waits_for_the_client_s_windows() -> None:
     pair.exchange()
     came = sum(len(event.data or b"") for event in pair.events if isinstance(event, h2.events.DataReceived))
     assert came == frames.DEFAULT_WINDOW  # the connection's window is used up
-    assert pair.server.http2.waits_to_send
+    assert pair.server.http2.sender.waits_to_send
     found = {first: b"", second: b""}
     while pair.events:
         events, pair.events = pair.events, []
@@ -154,17 +154,17 @@ def test_a_large_answer_waits_for_the_client_s_windows() -> None:
                 pair.client.acknowledge_received_data(event.flow_controlled_length or 0, event.stream_id or 0)
         pair.exchange()
     assert found == {first: body, second: body}
-    assert not pair.server.http2.waits_to_send
+    assert not pair.server.http2.sender.waits_to_send
 
 
 def test_an_answer_waits_while_the_socket_is_full() -> None:
     pair = Pair()
     number = pair.request()
-    pair.server.http2.pause()
+    pair.server.http2.sender.pause()
     pair.server.answer(number, b"later")
     pair.exchange()
     assert pair.received(number) == b""
-    pair.server.http2.resume()
+    pair.server.http2.sender.resume()
     pair.exchange()
     assert pair.received(number) == b"later"
 
@@ -380,6 +380,6 @@ def test_any_frames_are_answered_or_refused(sent: list[bytes]) -> None:
     except Http2Error as error:
         assert error.code is not Code.NO_ERROR  # noqa: PT017 - either is right
     for stream in tuple(server.http2.streams.values()):
-        server.http2.respond(stream, b"\x88", [b"answer"], b"")
-    server.http2.resume()
+        server.http2.sender.respond(stream, b"\x88", [b"answer"], b"")
+    server.http2.sender.resume()
     assert len(server.take()) > 0

@@ -179,6 +179,23 @@ def test_what_a_request_waited_and_ran_adds_up_even_after_a_neighbours_failure(w
         assert ticket.queue_s + ticket.inference_s <= took
 
 
+@pytest.mark.parametrize("bad", [False, True], ids=["good", "one bad"])
+def test_items_of_one_list_that_share_a_run_count_it_once(works: MakeWorks, bad: bool) -> None:
+    one = works(1).start()
+    one.occupy()
+    listed, single = Ticket(), Ticket()
+    askers = [one.put(float(number), ticket=listed) for number in range(6)]
+    askers.append(one.put(BAD if bad else 7.0, ticket=single))
+    began = time.perf_counter()
+    one.session.gate.set()
+    answers(askers)
+    took = time.perf_counter() - began
+    assert 0 < single.inference_s
+    assert listed.inference_s <= took
+    if not bad:
+        assert listed.inference_s == single.inference_s
+
+
 # ---------------------------------------------------------------------- for coroutines
 
 
@@ -267,6 +284,7 @@ def test_a_full_queue_refuses_coroutines_and_lets_nobody_in(works: MakeWorks, qu
     large = {"x": np.zeros((LOOP_BYTES // 8 + 1, 2), np.float32)}
     error = failure(one, large)
     assert (error.status, error.code) == (503, "queue_full")
+    assert one.tally.dropped == ["queue_full"]
     assert one.lane.admission.inside == 0
 
 

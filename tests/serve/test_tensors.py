@@ -148,3 +148,25 @@ def test_any_bytes_give_a_tensor_or_a_refusal(datatype: str, shape: list[int], r
         assert from_binary(memoryview(raw), datatype, tuple(shape), "x").shape == tuple(shape)
     with suppress(InvalidInput):
         assert from_json(raw, datatype, tuple(shape), "x").shape == tuple(shape)
+
+
+def test_bf16_bytes_become_fp32_exactly() -> None:
+    """The upper 16 bits of an IEEE 754 single; infinities, NaN and subnormal numbers included."""
+    values = np.array([1.0, -0.0, np.inf, 3.140625, 2.0**-130], np.float32)
+    raw = (values.view(np.uint32) >> 16).astype("<u2").tobytes()
+    found = from_binary(memoryview(raw), "BF16", (5,), "x")
+    assert found.dtype == np.float32
+    np.testing.assert_array_equal(found, values)
+    assert np.isnan(from_binary(memoryview(b"\xc0\x7f"), "BF16", (1,), "x"))[0]
+    assert from_binary(memoryview(b""), "BF16", (0, 3), "x").dtype == np.float32
+    with pytest.raises(InvalidInput, match=r"BF16 of shape \[2\] takes 4 bytes, got 5"):
+        from_binary(memoryview(bytes(5)), "BF16", (2,), "x")
+
+
+def test_impossible_shapes_are_refused_before_numpy_sees_them() -> None:
+    with pytest.raises(InvalidInput, match="at most 32 axes, got 33"):
+        from_binary(memoryview(bytes(4)), "FP32", (1,) * 33, "x")
+    with pytest.raises(InvalidInput, match="too large, although it holds nothing"):
+        from_binary(memoryview(b""), "FP32", (0, 2**31 - 1, 2**31 - 1, 2**31 - 1), "x")
+    with pytest.raises(InvalidInput, match="too large, although it holds nothing"):
+        from_binary(memoryview(b""), "BYTES", (0, 2**31 - 1, 2**31 - 1, 2**31 - 1), "x")

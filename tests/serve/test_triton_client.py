@@ -6,6 +6,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
+import ml_dtypes
 import numpy as np
 import pytest
 import tritonclient.http as triton
@@ -232,3 +233,20 @@ def _ask(
     outputs = [triton.InferRequestedOutput(spec.name, binary_data=binary) for spec in model.signature.outputs]
     with triton.InferenceServerClient(serving.host) as client:
         return client.infer(model.name, tensors, outputs=outputs)
+
+
+def test_bf16_is_taken_in_binary_where_fp32_is_expected(client: triton.InferenceServerClient) -> None:
+    values = np.array([[1.0, -2.5, 3.140625]]).astype(ml_dtypes.bfloat16)
+    narrow = triton.InferInput("x", [1, 3], "BF16").set_data_from_numpy(values)
+    wide = triton.InferInput("x", [1, 3], "FP32").set_data_from_numpy(values.astype(np.float32))
+    narrow_score, wide_score = (client.infer("fraud", [x]).as_numpy("score") for x in (narrow, wide))
+    np.testing.assert_array_equal(narrow_score, wide_score)
+
+
+def test_bf16_has_no_json_form(serving: Serving) -> None:
+    x = {"name": "x", "datatype": "BF16", "shape": [1, 3], "data": [1, 2, 3]}
+    answer = serving.post("/v2/models/fraud/infer", {"inputs": [x]})
+    assert (answer.status, answer.json()["error"]) == (
+        400,
+        "x: BF16 has no JSON form; send it as binary data",
+    )

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any, Final
@@ -29,7 +30,11 @@ class Plan:
 
 @dataclass(frozen=True, slots=True)
 class Curve:
-    """What was measured. `wrong`: golden inputs that were not answered as recorded, before the load."""
+    """What was measured.
+
+    `wrong`: golden inputs that were not answered as recorded, before the load. `ended_at`: when the last step was
+    over, seconds since the epoch.
+    """
 
     closed: tuple[Step, ...]
     ladder: tuple[Step, ...]
@@ -37,6 +42,7 @@ class Curve:
     slo_ms: float | None
     wrong: tuple[str, ...]
     cores: int
+    ended_at: float
 
     @property
     def problems(self) -> tuple[str, ...]:
@@ -54,6 +60,7 @@ class Curve:
         return {
             "closed": [step.as_json() for step in self.closed],
             "cores": self.cores,
+            "ended_at": round(self.ended_at, 3),
             "generator_was_the_limit": self.generator_was_the_limit,
             "knee": {
                 "bound_ms": None if self.knee.bound_ms is None else round(self.knee.bound_ms, 3),
@@ -81,7 +88,7 @@ async def measure(generator: Generator, plan: Plan, tell: Callable[[str, int, in
     closed = []
     for connections in plan.connections:
         number += 1
-        tell(f"{connections} clients", number, count)
+        tell("1 client" if connections == 1 else f"{connections} clients", number, count)
         closed.append(await generator.closed(connections, plan.seconds))
     best = max((step.achieved_rps for step in closed), default=0.0)
     rates = plan.rates if plan.rates is not None else [rounded(best * share) for share in SHARES]
@@ -91,8 +98,8 @@ async def measure(generator: Generator, plan: Plan, tell: Callable[[str, int, in
         tell(f"{rate:g} requests/s", number, count)
         ladder.append(await generator.constant(rate, plan.seconds))
     found = find_knee(ladder, plan.slo_ms)
-    cores = len(os.sched_getaffinity(0))
-    return Curve(tuple(closed), tuple(ladder), found, plan.slo_ms, tuple(wrong), cores)
+    cores, ended_at = len(os.sched_getaffinity(0)), time.time()
+    return Curve(tuple(closed), tuple(ladder), found, plan.slo_ms, tuple(wrong), cores, ended_at)
 
 
 def rounded(rate: float) -> float:

@@ -26,7 +26,7 @@ def rows(curve: Curve) -> list[tuple[str, ...]]:
     """The table: a header, then one row per step; `*` marks the knee, `!` a busy generator."""
     found: list[tuple[str, ...]] = [_HEADER]
     for step in (*curve.closed, *curve.ladder):
-        what = f"{step.connections} clients" if step.offered_rps is None else "constant rate"
+        what = clients(step.connections) if step.offered_rps is None else "constant rate"
         mark = " *" if step is curve.knee.step else ""
         offered = "" if step.offered_rps is None else f"{step.offered_rps:,.0f}{mark}"
         times = (in_ms(step.p50_ms), in_ms(step.p90_ms), in_ms(step.p99_ms), in_ms(step.p999_ms))
@@ -60,6 +60,11 @@ def sentences(curve: Curve) -> list[str]:
         )
     lines += [f"warning: {problem}" for problem in curve.problems]
     return lines
+
+
+def clients(count: int) -> str:
+    """`1 client`, `8 clients`."""
+    return "1 client" if count == 1 else f"{count} clients"
 
 
 def in_ms(value: float | None) -> str:

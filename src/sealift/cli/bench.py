@@ -252,12 +252,11 @@ def _run_loop(work: Coroutine[Any, Any, Result]) -> Result:
 
 
 def _report(args: argparse.Namespace, curve: Curve, release: InstalledRelease | None) -> None:
-    what = f"{release.name} {release.version}" if release is not None else args.url
-    how = args.url or ("the running service" if args.live else "a worker of its own")
-    facts = [
-        f"{what}, {how}; box {socket.gethostname()}, {curve.cores} cores, {platform.machine()}, "
-        f"{time.strftime('%Y-%m-%d %H:%M')}; load generator on this machine"
-    ]
+    how = "elsewhere" if args.url else "the running service" if args.live else "a worker of its own"
+    what = args.url if args.url or release is None else f"{release.name} {release.version}"
+    machine = f"{socket.gethostname()}, {curve.cores} cores, {platform.machine()}"
+    beside = "load generator on" if args.url else f"{how}; with the load generator on"
+    facts = [f"{what}; {beside} {machine}; {time.strftime('%Y-%m-%d %H:%M')}"]
     title = f"sealift bench: {what}"
     for path, text in ((args.svg, svg(curve, title)), (args.html, page(curve, title, facts))):
         if path is not None:

@@ -26,7 +26,6 @@ from sealift.model.service import Service
 from sealift.observe.exposition import render
 from sealift.serve.canary import Canary
 from sealift.serve.http.tls import tls_files
-from sealift.serve.listening import GRPC_FD
 from sealift.serve.worker import WorkerOptions, run_worker
 
 _PR_SET_PDEATHSIG = 1
@@ -76,7 +75,7 @@ def run(args: argparse.Namespace) -> int:
 @contextlib.contextmanager
 def _grpc() -> Iterator[socket.socket | None]:
     """The second listening socket, if this worker was given one."""
-    number = os.environ.pop(GRPC_FD, None)
+    number = os.environ.get("SEALIFT_GRPC_FD")
     if number is None:
         yield None
         return

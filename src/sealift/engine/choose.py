@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
+from sealift.engine.gpu_build import prefer_gpu_build
 from sealift.engine.protocol import Engine
 from sealift.errors import ModelError
 from sealift.model.engines import default_engine, known_suffixes
@@ -32,6 +33,7 @@ def engine_for(
     """
     match engine or default_engine(model):
         case "onnxruntime":
+            prefer_gpu_build()
             from sealift.engine.onnxruntime import OnnxRuntime
 
             return OnnxRuntime()

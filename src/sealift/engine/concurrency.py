@@ -8,6 +8,9 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from enum import Enum
+from typing import Final
+
+_MOST_OF_A_PROMISE: Final = 0.5
 
 
 class Layout(Enum):
@@ -22,11 +25,19 @@ class Layouts:
     """What a model can do here.
 
     `cores`: single-thread runs that fit side by side, 0: there is no second layout. `speedup`: how many times
-    faster a run on all cores is than one on a single core, measured; 0: not worth having.
+    faster a run on all cores is than one on a single core, measured; 0: not worth having. `narrow_s`: what a run
+    on a single core takes.
     """
 
     cores: int = 0
     speedup: float = 1.0
+    narrow_s: float = 0.0
+
+    def within(self, promised_s: float | None) -> Layouts:
+        """What is left where a run on one core would use up most of what was promised for an answer."""
+        if promised_s is None or self.narrow_s <= promised_s * _MOST_OF_A_PROMISE:
+            return self
+        return Layouts()
 
 
 def choose(waiting: int, wide: int, narrow: int, layouts: Layouts) -> Layout | None:

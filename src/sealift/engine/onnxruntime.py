@@ -103,7 +103,7 @@ class OnnxSession:
         """As `engine.protocol.Loaded.with_threads`."""
         if self.device != "cpu" or not (may_copy or self.shares_weights):
             return None
-        options = replace(self._options, threads=threads)
+        options = replace(self._options, threads=threads, spin=self._options.spin and threads != 1)
         again = OnnxSession(_open_on_cpu(self._source, options), self._source, options, self.device)
         again.degraded = self.degraded
         if not self.shares_weights:
@@ -134,7 +134,7 @@ def _load_on(device: Device, model: Path, options: EngineOptions) -> OnnxSession
     if providers[0] not in ort.get_available_providers():
         raise Refused(
             f"the installed onnxruntime {ort.__version__} is built without {providers[0]}; "
-            f"the package onnxruntime-gpu has it"
+            "onnxruntime-gpu has it ([python] requirements)"
         )
     _load_libraries_from_wheels()
     details = [(name, _details(name, device, options)) for name in providers]
@@ -221,8 +221,9 @@ def _settings(options: EngineOptions, entries: Mapping[str, str] | None = None) 
     settings.log_severity_level = 3
     settings.intra_op_num_threads = options.threads
     settings.inter_op_num_threads = 1
-    # Spinning threads of an idle pool starve the event loop on a small box.
-    settings.add_session_config_entry("session.intra_op.allow_spinning", "0")
+    # An idle pool never spins: it would starve the event loop on a small box.
+    settings.add_session_config_entry("session.intra_op.allow_spinning", str(int(options.spin)))
+    settings.add_session_config_entry("session.force_spinning_stop", str(int(options.spin)))
     if options.memory_bytes and _arena(options.memory_bytes):
         settings.add_session_config_entry("session.use_env_allocators", "1")
     for key, value in (entries or {}).items():

@@ -8,10 +8,13 @@ from __future__ import annotations
 
 import contextlib
 import ctypes
+import errno
 import fcntl
 import os
 from pathlib import Path
 
+_NOT_EXECUTABLE = 0x8
+"""MFD_NOEXEC_SEAL: Linux 6.3 and newer know it, and a box may insist on it (sysctl vm.memfd_noexec)."""
 _SEALS = fcntl.F_SEAL_SHRINK | fcntl.F_SEAL_GROW | fcntl.F_SEAL_WRITE | fcntl.F_SEAL_SEAL
 
 
@@ -20,7 +23,13 @@ class StoredModel:
 
     def __init__(self, name: str) -> None:
         """Raises: OSError: this system has no memory files, or none are left."""
-        self._fd = os.memfd_create(name, os.MFD_CLOEXEC | os.MFD_ALLOW_SEALING)
+        flags = os.MFD_CLOEXEC | os.MFD_ALLOW_SEALING
+        try:
+            self._fd = os.memfd_create(name, flags | _NOT_EXECUTABLE)
+        except OSError as error:
+            if error.errno != errno.EINVAL:
+                raise
+            self._fd = os.memfd_create(name, flags)
 
     @property
     def path(self) -> str:

@@ -15,8 +15,14 @@ PROTOBUF_LIMIT: Final = 2**31 - 1
 """Bytes; protobuf reads no larger message."""
 
 _EXPORT: Final = "torch.onnx.export(model.eval(), example_inputs, 'model.onnx')"
-_EXPORT_TORCHSCRIPT: Final = "torch.onnx.export(torch.jit.load('{name}').eval(), inputs, 'model.onnx')"
-_EXPORT_PT2: Final = "torch.onnx.export(torch.export.load('{name}'), f='model.onnx')"
+_EXPORT_TORCHSCRIPT: Final = (
+    "let its name end in .pt, then it is served as it is; "
+    "or torch.onnx.export(torch.jit.load('{name}').eval(), inputs, 'model.onnx')"
+)
+_EXPORT_PT2: Final = (
+    "let its name end in .pt2, then it is served as it is; "
+    "or torch.onnx.export(torch.export.load('{name}'), f='model.onnx')"
+)
 _EXPORT_STATE: Final = f"build the module, load the weights into it, then {_EXPORT}"
 _EXPORT_TF: Final = "python -m tf2onnx.convert --saved-model FOLDER --output model.onnx"
 _EXPORT_KERAS: Final = "in Keras 3: model.export('model.onnx', format='onnx')"
@@ -32,8 +38,8 @@ _STARTS: Final[tuple[tuple[bytes, int, str, str], ...]] = (
     (b"GGUF", 0, "a GGUF language model", "export it to ONNX with optimum-cli export onnx"),
     (b"ftrt", 0, "a TensorRT engine", "give the .onnx file that it was built from"),
     (b"ptrt", 0, "a TensorRT engine", "give the .onnx file that it was built from"),
-    (b"<?xml", 0, "an XML file (OpenVINO IR?)", "give the .onnx file that it was converted from"),
-    (b"<net", 0, "an OpenVINO IR description", "give the .onnx file that it was converted from"),
+    (b"<?xml", 0, "an XML file (OpenVINO IR?)", "an IR is served as it is where its name ends in .xml"),
+    (b"<net", 0, "an OpenVINO IR description", "let its name end in .xml, then it is served as it is"),
     (b"<!DOCTYPE", 0, "a web page", "fetch the model again: the download link gave a page, not the file"),
     (b"<html", 0, "a web page", "fetch the model again: the download link gave a page, not the file"),
     (b"\x1f\x8b", 0, "a gzip archive", "gunzip it first"),

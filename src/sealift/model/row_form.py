@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from typing import Any, Final, Protocol
+from typing import Annotated, Any, Final, Protocol
 
 import msgspec
 import numpy as np
@@ -58,13 +58,14 @@ class _ColumnsForm(RowForm):
         super().__init__(form.name, form._dtype, form.shape)
         self._mean = np.array([column.mean for column in columns], np.float64)
         self._std = np.array([column.std for column in columns], np.float64)
-        self._is_plain = not self._mean.any() and bool((self._std == 1).all())
+        self.is_plain = not self._mean.any() and bool((self._std == 1).all())
+        self.largest = float(np.finfo(form._dtype).max)
 
     def _array(self, rows: Sequence[Sequence[float]]) -> NDArray[Any]:
-        if self._is_plain:
+        if self.is_plain:
             return super()._array(rows)
         values = (np.array(rows, np.float64) - self._mean) / self._std
-        if not np.isfinite(values).all():
+        if not (np.abs(values) <= self.largest).all():
             raise OverflowError
         return values.astype(self._dtype)
 
@@ -141,9 +142,12 @@ class _TensorReader:
 class _FieldsReader:
     """`{"amount": 12.5, "age": 33}`: every column, nothing else."""
 
-    def __init__(self, form: RowForm, names: Sequence[str]) -> None:
-        self.form = form
-        fields = [(f"f{number}", float, msgspec.field(name=name)) for number, name in enumerate(names)]
+    def __init__(self, form: _ColumnsForm, names: Sequence[str]) -> None:
+        self.form: RowForm = form
+        # What would only round to the largest value is too large (`tabular`), which a cast does not notice.
+        bounds = msgspec.Meta(ge=-form.largest, le=form.largest)
+        number: Any = Annotated.__class_getitem__((float, bounds)) if form.is_plain else float
+        fields = [(f"f{position}", number, msgspec.field(name=name)) for position, name in enumerate(names)]
         kind = msgspec.defstruct("Row", fields, forbid_unknown_fields=True, gc=False)
         self._decode = msgspec.json.Decoder(kind).decode
 

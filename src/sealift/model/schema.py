@@ -258,11 +258,11 @@ def from_environment(environ: Mapping[str, str]) -> dict[str, Value]:
     host = environ.get("SEALIFT_HOST")
     if host:
         found["host"] = host
-    for variable, setting in (("SEALIFT_PORT", "port"), ("SEALIFT_GRPC_PORT", "grpc_port")):
-        port = environ.get(variable)
+    ports = {"port": environ.get("SEALIFT_PORT"), "grpc_port": environ.get("SEALIFT_GRPC_PORT")}
+    for setting, port in ports.items():
         if port:
             if not (port.isascii() and port.isdigit() and len(port) <= 5 and int(port) < 65536):
-                raise UsageError(f"{variable} is {port!r}, expected a number from 0 to 65535")
+                raise UsageError(f"SEALIFT_{setting.upper()} is {port!r}, expected a number from 0 to 65535")
             found[setting] = int(port)
     return found
 

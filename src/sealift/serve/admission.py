@@ -42,12 +42,17 @@ class Admission:
         """How long a request that came now would take: its turn behind those inside, and its own time."""
         return (self.inside + self._slots) * self._apart_s
 
+    def has_room(self) -> bool:
+        """Whether one that came now would be let in."""
+        if self.inside < self._slots or self.promised_s is None:
+            return True
+        return self.expected_s() <= self.promised_s * self.share
+
     def enter(self, now: float) -> bool:
         """Let one in that came now; False: it would not be answered in time."""
-        if self.inside >= self._slots and self.promised_s is not None:
-            if self.expected_s() > self.promised_s * self.share:
-                return False
-        elif not self.inside:
+        if not self.has_room():
+            return False
+        if not self.inside:
             self._idle_s += now - self._idle_since
         self.inside += 1
         return True

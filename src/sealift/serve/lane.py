@@ -19,6 +19,7 @@ from sealift.engine.batching import BatchPolicy, decide
 from sealift.engine.concurrency import Layout, choose
 from sealift.engine.protocol import Arrays
 from sealift.errors import DeadlinePassed, ModelFailed, RequestError, Unavailable
+from sealift.model.padding import pad_to_same, shape_key
 from sealift.model.row_form import RowForm
 from sealift.serve.admission import Admission
 from sealift.serve.http.message import Reply, Request, problem
@@ -97,6 +98,12 @@ class Job:
         self.since = 0.0
 
 
+class _Padded(NamedTuple):
+    """The key of inputs that meet once they are padded."""
+
+    shapes: Hashable
+
+
 class Run(NamedTuple):
     """A batch on its way: `late` are told so, `jobs` run."""
 
@@ -147,8 +154,10 @@ class Lane:
     def __init__(self, predictor: Predictor, tally: Tally, promised_s: float | None = None) -> None:
         self.predictor = predictor
         self.in_turn = predictor.quick
+        self._pads = predictor.pads
         self.policy = BatchPolicy(predictor.max_rows, predictor.model.batching.wait_s)
-        self.admission = Admission(promised_s, max(predictor.layouts.cores, 1))
+        self._layouts = predictor.layouts.within(promised_s)
+        self.admission = Admission(promised_s, max(self._layouts.cores, 1))
         self.threads: Threads
         self.look_at: float | None = None
         self._tally = tally
@@ -158,17 +167,23 @@ class Lane:
         self._wide = self._narrow = 0
         self._slow_runs = 0
 
-    def refuse(self) -> None:
-        """Count a request that could not be answered in time."""
-        self._tally.drop("overload")
+    def refuse(self, reason: str = "overload") -> None:
+        """Count a request that nobody worked on; by default because it could not be answered in time."""
+        self._tally.drop(reason)
 
-    def key_of(self, inputs: Arrays) -> tuple[Hashable, int]:
-        """Key and rows of a job with these inputs; a key of its own where it must run alone."""
+    def key_of(self, inputs: Arrays, *, is_padded: bool = False) -> tuple[Hashable, int]:
+        """Key and rows of a job with these inputs; a key of its own where it must run alone.
+
+        Args:
+            is_padded: our own pre-processing made them, so that its rules may make them longer.
+        """
         if self.policy.max_rows <= 1:
             return None, 1
         rows = {array.shape[0] if array.ndim else 0 for array in inputs.values()}
         if len(rows) != 1 or 0 in rows:
             return object(), 1
+        if is_padded and self._pads:
+            return _Padded(shape_key(inputs, self._pads)), rows.pop()
         key = tuple([(name, array.dtype.str, array.shape[1:]) for name, array in inputs.items()])
         return key, rows.pop()
 
@@ -183,7 +198,7 @@ class Lane:
         began = time.perf_counter()
         in_turn = self.in_turn and sum([array.nbytes for array in arrays.values()]) <= LOOP_BYTES
         if not in_turn:
-            self.threads.check_room()
+            self._check_room()
         if not self.admission.enter(began):
             self.refuse()
             raise Unavailable(OVERLOADED, code="overloaded")
@@ -203,6 +218,13 @@ class Lane:
         finally:
             now = time.perf_counter()
             self.admission.left(now, now - began, counts=ticket.inference_s > 0)
+
+    def _check_room(self) -> None:
+        try:
+            self.threads.check_room()
+        except Unavailable:
+            self.refuse("queue_full")
+            raise
 
     # ------------------------------------------------------------------ in the loop's turn
 
@@ -296,7 +318,7 @@ class Lane:
         if not self._waiting:
             return None
         wanted = max(self.admission.inside - self._wide - self._narrow, 1)
-        layout = choose(wanted, self._wide, self._narrow, self.predictor.layouts)
+        layout = choose(wanted, self._wide, self._narrow, self._layouts)
         decision = decide(self._waiting, self.policy, now, idle=layout is not None)
         self._waiting, self.look_at = decision.rest, decision.look_at
         if not decision.batch or layout is None:
@@ -319,10 +341,11 @@ class Lane:
         seconds = time.perf_counter() - began
         if isinstance(result, RequestError) and len(jobs) > 1:
             return self._one_by_one(jobs, run.layout, seconds)
+        for claim, since in {job.claim: job.since for job in jobs}.items():  # a list's items have one claim
+            claim.queue_s += began - since
+            claim.inference_s += seconds
         start, answers = 0, []
         for job in jobs:
-            job.claim.queue_s += began - job.since
-            job.claim.inference_s += seconds
             answers.append(job.face.render(job, result, start))
             start += job.rows
         return Ended(jobs, answers, run.layout)
@@ -330,8 +353,9 @@ class Lane:
     def _one_by_one(self, jobs: list[Job], layout: Layout, seconds: float) -> Ended:
         """What failed together is tried again: a neighbour's bad row is not one's own."""
         answers = []
+        for claim in {job.claim for job in jobs}:
+            claim.inference_s += seconds
         for job in jobs:
-            job.claim.inference_s += seconds
             job.since += seconds  # only the rest of it was waiting
             answers += self.execute(Run([job], [], layout)).answers
         return Ended(jobs, answers, layout)
@@ -355,6 +379,8 @@ class Lane:
         parts = [job.inputs for job in jobs if isinstance(job.inputs, dict)]
         if len(parts) == 1:
             return parts[0]
+        if isinstance(key, _Padded):
+            parts = pad_to_same(parts, self._pads)
         return {name: np.concatenate([part[name] for part in parts]) for name in parts[0]}
 
 

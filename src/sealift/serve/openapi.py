@@ -139,6 +139,13 @@ _PARAMETERS: Final[list[Json]] = [
         "description": "1 to 128 visible ASCII characters; another one is replaced.",
         "schema": {"type": "string"},
     },
+    {
+        "name": "X-Sealift-Timeout-Ms",
+        "in": "header",
+        "required": False,
+        "description": "How long the client waits, in milliseconds; passed before the run begins: 504.",
+        "schema": {"type": "number", "exclusiveMinimum": 0, "exclusiveMaximum": 86_400_000},
+    },
 ]
 
 

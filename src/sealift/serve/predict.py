@@ -14,7 +14,8 @@ import msgspec
 
 from sealift.errors import InvalidInput, ModelFailed, RequestError, UnsupportedMedia
 from sealift.model.arrays import JsonValue, Prepared
-from sealift.model.declaration import NumericColumn, TabularInput, TextInput
+from sealift.model.declaration import ImageInput, NumericColumn, TabularInput, TextInput
+from sealift.model.image import photo_in_json
 from sealift.model.row_form import row_reader
 from sealift.model.service import ServedModel
 from sealift.serve.codings import decoded
@@ -57,6 +58,7 @@ class PredictFace:
         self._pipeline = lane.predictor.pipeline
         self._release = release
         self._body_bytes = body_bytes
+        self._takes_photos = isinstance(self._model.input, ImageInput) and self._model.handler is None
         self._row = Prepared(
             {}, frozenset({self._model.signature.batch_axis or "?"})
         )  # came without that axis
@@ -83,6 +85,8 @@ class PredictFace:
         """
         coding = request.headers.get(b"content-encoding")
         body = request.body if coding is None else decoded(request.body, coding, self._body_bytes)
+        if self._takes_photos and (photo := photo_in_json(body)) is not None:
+            return (photo,), False
         payload = read_payload(self._model, body, request.headers.get(b"content-type"))
         if not isinstance(payload, list):
             return (payload,), False
@@ -106,7 +110,7 @@ class PredictFace:
         return self._job(request, prepared, _ListItem(self, prepared, items, index))
 
     def _job(self, request: Request, prepared: Prepared, face: Face) -> Job:
-        key, rows = self._lane.key_of(prepared.inputs)
+        key, rows = self._lane.key_of(prepared.inputs, is_padded=True)
         return Job(prepared.inputs, request, face, None, key, rows)
 
     def document(self, job: Job, ran: Ran, start: int, prepared: Prepared | None) -> dict[str, Any]:

@@ -21,6 +21,7 @@ from sealift.errors import ModelFailed
 from sealift.model.arrays import JsonValue
 from sealift.model.declaration import ImageInput
 from sealift.model.examples import example_candidates
+from sealift.model.padding import PadRule
 from sealift.model.pipeline import Pipeline, build_pipeline
 from sealift.model.service import ServedModel
 from sealift.model.signature import Signature
@@ -76,8 +77,19 @@ class Predictor:
 
     @property
     def prepares_quickly(self) -> bool:
-        """Whether pre- and post-processing is ours and cheap: no photo to decode, no foreign code."""
-        return self.model.handler is None and not isinstance(self.model.input, ImageInput)
+        """Whether pre- and post-processing is ours and cheap: no photo, no text to tokenise, no foreign code."""
+        model = self.model
+        return model.handler is None and model.tokenizer is None and not isinstance(model.input, ImageInput)
+
+    @property
+    def pads(self) -> Mapping[str, PadRule]:
+        """What makes inputs of different lengths equally long; nothing where the outputs would grow with them."""
+        grows = any(
+            isinstance(axis, str)
+            for spec in self.model.signature.outputs
+            for axis in (spec.shape or ("?",))[1:]
+        )
+        return {} if grows else self.pipeline.pads
 
     def session_for(self, layout: Layout) -> Loaded:
         """The session of a layout."""
@@ -178,7 +190,7 @@ def _add_narrow(predictor: Predictor, inputs: Arrays, wide_s: float) -> None:
         return
     narrow_s = _median_s(predictor.narrow, inputs, predictor.options.quick_s)
     speedup = narrow_s / wide_s
-    predictor.layouts = Layouts(cores, speedup if speedup >= _GAIN else 0.0)
+    predictor.layouts = Layouts(cores, speedup if speedup >= _GAIN else 0.0, narrow_s)
 
 
 def _cores(predictor: Predictor) -> int:

@@ -23,6 +23,7 @@ from sealift.meter.meter import Meter
 from sealift.model.service import Service
 from sealift.serve.canary import Canaries, Canary
 from sealift.serve.crew import Crew
+from sealift.serve.heap import keep_freed_memory
 from sealift.serve.http.connections import Connections
 from sealift.serve.http.limits import HttpLimits, within_descriptors
 from sealift.serve.http.routes import Routes
@@ -94,6 +95,7 @@ def run_worker(
     options = replace(options, http=within_descriptors(options.http))
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, _stop_while_loading)
+    keep_freed_memory()
     predictors = load_all(service, options.run)
     # What is loaded now stays: the collector need not walk it during requests.
     gc.collect()

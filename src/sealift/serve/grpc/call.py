@@ -7,8 +7,8 @@ from dataclasses import dataclass
 from typing import Any
 
 from sealift.errors import RequestError
-from sealift.serve.grpc.http2 import Buffer
 from sealift.serve.grpc.status import PREFIX_BYTES
+from sealift.serve.grpc.stream import Buffer
 from sealift.serve.metrics import Account
 from sealift.serve.ticket import Ticket
 
@@ -43,7 +43,7 @@ class Call(Ticket):
     """A call; it is the ticket of its own inference.
 
     `buffer` is the request as it came, its prefix included; `size` the length that the prefix states, -1 before.
-    `account` may be changed by the handler, which knows the model.
+    `is_counted`: it was answered or given up. `account` may be changed by the handler, which knows the model.
     """
 
     __slots__ = (
@@ -52,6 +52,7 @@ class Call(Ticket):
         "buffer",
         "headers",
         "is_compressed",
+        "is_counted",
         "method",
         "request_id",
         "size",
@@ -69,7 +70,7 @@ class Call(Ticket):
         self.began = began
         self.buffer = bytearray()
         self.size = -1
-        self.is_compressed = False
+        self.is_compressed = self.is_counted = False
         self.task: Any = None
 
     @property

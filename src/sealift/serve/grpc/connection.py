@@ -12,8 +12,9 @@ from sealift.serve.codings import decoded
 from sealift.serve.grpc.call import Answer, Call, refused
 from sealift.serve.grpc.connections import GrpcConnections
 from sealift.serve.grpc.frames import Code, literal
-from sealift.serve.grpc.http2 import Http2, Http2Error, Stream
+from sealift.serve.grpc.http2 import Http2
 from sealift.serve.grpc.status import PREFIX_BYTES, message_field, prefix, status_of, timeout_s
+from sealift.serve.grpc.stream import Http2Error, Stream
 
 log = logging.getLogger(__name__)
 
@@ -47,6 +48,7 @@ class GrpcConnection(asyncio.Protocol):
         self._stalled_at: float | None = None
         self._leaving_at: float | None = None
         self._parting: asyncio.TimerHandle | None = None
+        self._closed_at: float | None = None
 
     # ------------------------------------------------------------------ the transport's calls
 
@@ -80,7 +82,7 @@ class GrpcConnection(asyncio.Protocol):
         self._server.closed(self)
         if self._parting is not None:
             self._parting.cancel()
-        self._http2.out.clear()
+        self._http2.take()
         for stream in tuple(self._http2.streams.values()):
             stream.is_open = False
             self.cancelled(stream)
@@ -88,14 +90,14 @@ class GrpcConnection(asyncio.Protocol):
 
     def pause_writing(self) -> None:
         """The client reads too slowly: neither answers nor acknowledgements may pile up."""
-        self._http2.pause()
+        self._http2.sender.pause()
         self._transport.pause_reading()
         self._stalled_at = self._server.clock()
 
     def resume_writing(self) -> None:
         """It reads again."""
         self._stalled_at = None
-        self._http2.resume()
+        self._http2.sender.resume()
         if not self._transport.is_closing():
             self._transport.resume_reading()
         self._flush()
@@ -137,10 +139,10 @@ class GrpcConnection(asyncio.Protocol):
             if before < PREFIX_BYTES <= len(call.buffer):
                 self._begin_message(stream, call)
             if call.size >= 0 and len(call.buffer) > PREFIX_BYTES + call.size:
-                raise InvalidInput("this call takes one message, not several", code="invalid_message")
+                raise InvalidInput("this call takes one message, not several", code="invalid_request")
             if self._server.held_bytes > self._server.limits.total_body_bytes:
-                text = "too many large requests are in memory; retry later"
-                raise Unavailable(text, code="out_of_memory")
+                text = "the server holds as many request bodies as it may; retry later"
+                raise Unavailable(text, code="busy")
         except RequestError as error:
             self._answer(stream, call, refused(error))
 
@@ -159,7 +161,7 @@ class GrpcConnection(asyncio.Protocol):
         call.arrived = time.perf_counter()
         try:
             if not call.is_whole:
-                raise InvalidInput("the message is cut short", code="invalid_message")
+                raise InvalidInput("the message is cut short", code="invalid_request")
             outcome = call.method.handler(call, self._message(call))
         except RequestError as error:
             self._answer(stream, call, refused(error))
@@ -175,6 +177,8 @@ class GrpcConnection(asyncio.Protocol):
     def cancelled(self, stream: Stream) -> None:
         """As `http2.Calls.cancelled`."""
         call: Call = stream.user
+        if call.is_counted:
+            return  # it was answered, only the answer did not get there
         call.abandoned = True
         if call.task is not None:
             call.task.cancel()
@@ -214,13 +218,13 @@ class GrpcConnection(asyncio.Protocol):
         fields = self._head + literal(b"x-request-id", call.request_id)
         if answer.status == 200:
             parts = [prefix(answer.size), *answer.parts]
-            self._http2.respond(stream, fields, parts, _DONE)
+            self._http2.sender.respond(stream, fields, parts, _DONE)
         else:
             if answer.status == 415:
                 fields += _ACCEPTED
             trailers = literal(b"grpc-status", b"%d" % status_of(answer.status))
             trailers += literal(b"grpc-message", message_field(answer.error))
-            self._http2.respond(stream, fields, [], trailers)
+            self._http2.sender.respond(stream, fields, [], trailers)
         self._count(call, answer.status, answer.size)
         self._part()
         self._flush_soon()
@@ -228,12 +232,13 @@ class GrpcConnection(asyncio.Protocol):
     def _no_grpc(self, stream: Stream, call: Call) -> None:
         """Not a gRPC call at all: HTTP's own words (PROTOCOL-HTTP2, `content-type`)."""
         status = 405 if stream.headers[b":method"] != b"POST" else 415
-        self._http2.respond(stream, literal(b":status", b"%d" % status), [], b"")
+        self._http2.sender.respond(stream, literal(b":status", b"%d" % status), [], b"")
         self._count(call, status, 0)
 
     def _count(self, call: Call, status: int, sent: int) -> None:
         """Account for the call; here and nowhere else."""
         server = self._server
+        call.is_counted = True
         server.in_flight -= 1
         size, call.buffer = len(call.buffer), bytearray()
         server.hold(-size)
@@ -251,10 +256,9 @@ class GrpcConnection(asyncio.Protocol):
 
     def _flush(self) -> None:
         self._flushing = False
-        out = self._http2.out
+        out = self._http2.take()
         if not out or self._transport.is_closing():
             return
-        self._http2.out = []
         if len(out) == 1:
             self._transport.write(out[0])
         else:
@@ -275,10 +279,11 @@ class GrpcConnection(asyncio.Protocol):
         self._http2.relax()
         self._expire_requests(limits.body_s)
         stalled = self._stalled_at is not None and now - self._stalled_at > limits.write_s
-        if stalled or (not self._http2.settled and now - self._opened > limits.head_s):
+        unread = self._closed_at is not None and now - self._closed_at > limits.linger_s
+        if stalled or unread or (not self._http2.settled and now - self._opened > limits.head_s):
             self._transport.abort()
             return
-        if self._http2.waits_to_send:
+        if self._http2.sender.may_send:
             self._expire_answers(now, limits.write_s)
         if not self._http2.streams and now - self._quiet_since > limits.idle_s:
             self.leave()
@@ -296,9 +301,15 @@ class GrpcConnection(asyncio.Protocol):
                 )
 
     def _expire_answers(self, now: float, write_s: float) -> None:
-        """A client that gives no window for an answer is as slow as one that does not read."""
-        if now - self._quiet_since > write_s:
-            self._transport.abort()
+        """A client that opens no window for an answer does not get it."""
+        for stream in tuple(self._http2.sender.blocked.values()):
+            left = sum(map(len, stream.outbox))
+            if stream.stalled is None or stream.stalled[0] != left:
+                stream.stalled = (left, now)
+            elif now - stream.stalled[1] > write_s:
+                self._http2.reset(stream, Code.CANCEL)
+                self._part()
+                self._flush()
 
     def _end(self, data: bytes, error: Http2Error) -> None:
         if error.code is not Code.NO_ERROR:
@@ -308,7 +319,7 @@ class GrpcConnection(asyncio.Protocol):
         else:
             self._flush()
             self._transport.write(self._http2.farewell(error))
-        self._transport.close()
+        self._shut()
 
     def _part(self) -> None:
         """Close soon, if the client has been sent elsewhere and nothing is left to answer."""
@@ -320,7 +331,12 @@ class GrpcConnection(asyncio.Protocol):
         if self._http2.is_over and not self._transport.is_closing():
             self._flush()
             self._transport.write(self._http2.last_words())
-            self._transport.close()
+            self._shut()
+
+    def _shut(self) -> None:
+        """What is written still leaves, if the client reads it within `linger_s`."""
+        self._closed_at = self._server.clock()
+        self._transport.close()
 
     def abort(self) -> None:
         """Drop the connection at once."""

@@ -9,8 +9,8 @@ from dataclasses import dataclass, field
 from typing import Final, Protocol
 
 from sealift.serve.grpc.frames import literal
-from sealift.serve.grpc.http2 import Http2Limits
 from sealift.serve.grpc.service import GrpcService
+from sealift.serve.grpc.stream import Http2Limits
 from sealift.serve.http.limits import HttpLimits
 
 _MOST_CONNECTIONS: Final = 1024

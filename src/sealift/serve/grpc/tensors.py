@@ -16,8 +16,8 @@ from numpy.typing import NDArray
 from sealift.engine.protocol import Arrays
 from sealift.errors import InvalidInput
 from sealift.model.datatypes import NUMPY_OF
-from sealift.serve.grpc.http2 import Buffer
 from sealift.serve.grpc.messages import InferRequest, InferResponse
+from sealift.serve.grpc.stream import Buffer
 from sealift.serve.oip import OipModel, WantedOutput, refuse_foreign
 from sealift.serve.tensors import BF16, from_binary, from_list, to_binary
 
@@ -97,7 +97,7 @@ def decode(kind: type[Any], data: bytes | memoryview) -> Any:
     try:
         return kind.FromString(data)
     except (DecodeError, ValueError) as error:
-        raise InvalidInput(f"the message cannot be read: {error}", code="invalid_message") from None
+        raise InvalidInput(f"the message cannot be read: {error}", code="invalid_request") from None
 
 
 def read_arrays(parsed: Parsed, model: OipModel) -> Arrays:
@@ -234,7 +234,7 @@ def _read_varint(data: memoryview, at: int) -> tuple[int, int]:
 
 
 def _damaged() -> InvalidInput:
-    return InvalidInput("the message cannot be read: it is damaged or cut short", code="invalid_message")
+    return InvalidInput("the message cannot be read: it is damaged or cut short", code="invalid_request")
 
 
 def _varint(size: int) -> bytes:

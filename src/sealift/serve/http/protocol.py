@@ -11,7 +11,7 @@ import time
 from collections import deque
 from collections.abc import Mapping, Sequence
 from enum import Enum
-from typing import Final, cast
+from typing import Any, Final, cast
 
 import httptools
 
@@ -64,7 +64,7 @@ class HttpConnection(asyncio.Protocol):
     def __init__(self, server: Connections) -> None:
         self._server = server
         self._limits = server.limits
-        self._parser = httptools.HttpRequestParser(self)
+        self._parser: Any = httptools.HttpRequestParser(self)
         self._transport: asyncio.Transport
         self._reading = _IDLE
         self._url = b""
@@ -103,6 +103,7 @@ class HttpConnection(asyncio.Protocol):
     def connection_lost(self, exc: Exception | None) -> None:  # noqa: ARG002 - the transport calls it
         """Nobody waits any more: queued work is cancelled."""
         self._reading = _DEAF
+        self._parser = None  # it holds our methods; nobody but the collector would find that cycle
         self._server.closed(self)
         self._drop_body()
         if self._active is not None:
@@ -178,7 +179,12 @@ class HttpConnection(asyncio.Protocol):
             self._queue(request)
             return
         self._active = request
-        outcome = server.application.again(request)
+        outcome: Outcome
+        try:
+            outcome = server.application.again(request)
+        except _BROKEN_WORD as error:
+            outcome = _internal(error)
+            request.keep_alive = False
         if outcome is not None:
             self._active = None
             self._send(request, outcome)
