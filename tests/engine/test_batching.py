@@ -181,9 +181,9 @@ class Simulation:
         for job in jobs:
             self._at(job.since, job)
         while self._events:
-            now, _, job = heapq.heappop(self._events)
-            if job is not None:
-                self._queue.append(job)
+            now, _, arrived = heapq.heappop(self._events)
+            if arrived is not None:
+                self._queue.append(arrived)
             if self._busy_until is not None and now >= self._busy_until:
                 self._busy_until = None
             self._look(now)
@@ -208,7 +208,7 @@ class Simulation:
 
 
 def arrivals(seed: int, count: int, per_s: float, patience_s: float | None) -> list[Job]:
-    draw = Random(seed)  # noqa: S311 - a reproducible test
+    draw = Random(seed)
     now, found = 0.0, []
     for number in range(count):
         now += draw.expovariate(per_s)

@@ -98,7 +98,8 @@ class Processor:
         heapq.heapify(ready)
         active: list[list[float]] = []  # layout is wide, work left in seconds of one core, asked at
         waiting: list[float] = []
-        now, times = 0.0, []
+        now = 0.0
+        times: list[float] = []
         while len(times) < count:
             while ready and ready[0][0] <= now:
                 waiting.append(heapq.heappop(ready)[0])

@@ -11,11 +11,12 @@ import numpy as np
 import onnxruntime
 from numpy.typing import NDArray
 
+from sealift.model.adapted import Adapted
 from sealift.model.arrays import Arrays
 from sealift.model.datatypes import ORT_NAME_OF
 from sealift.model.declaration import TensorInput, TensorOutput
 from sealift.model.examples import example_candidates, example_inputs
-from sealift.model.onnx_graph import Adapted, adapt, model_size, read_signature
+from sealift.model.onnx_graph import adapt, model_size, read_signature
 from sealift.model.pipeline import build_pipeline
 from sealift.model.service import ServedModel
 from sealift.model.signature import Signature

@@ -9,6 +9,7 @@ from typing import Any, cast
 
 import numpy as np
 from numpy.typing import NDArray
+from tests.serve.running import LoopThread
 
 from sealift.engine.concurrency import Layout, Layouts
 from sealift.engine.protocol import Arrays
@@ -21,7 +22,6 @@ from sealift.serve.crew import Crew
 from sealift.serve.lane import Job, Lane, Ran
 from sealift.serve.predictor import Predictor, PredictorOptions
 from sealift.serve.ticket import Ticket
-from tests.serve.running import LoopThread
 
 BAD = 666.0
 """A row with this value fails, and everything that shares its run."""
@@ -97,7 +97,7 @@ class Counted:
         self.rows: list[int] = []
         self.dropped: list[str] = []
 
-    def ran(self, rows: int, layout: Layout) -> None:  # noqa: ARG002 - the predictor knows it too
+    def ran(self, rows: int, layout: Layout) -> None:
         self.rows.append(rows)
 
     def drop(self, reason: str) -> None:
@@ -118,7 +118,7 @@ class Asker:
         values: list[float] = ran.part(start, job.rows)["y"][:, 0].tolist()
         return values
 
-    def deliver(self, job: Job, answer: Any) -> None:  # noqa: ARG002 - the face is the job's own
+    def deliver(self, job: Job, answer: Any) -> None:
         self.answer = answer
         self.answers += 1
         self.done.set()

@@ -1,4 +1,4 @@
-"""Admission control in simulated time: the promise is kept, the engine stays busy, and nobody is turned away in vain."""
+"""Admission control in simulated time: the promise is kept, the engine busy, and nobody refused in vain."""
 
 from __future__ import annotations
 
@@ -77,7 +77,7 @@ class House:
 
 def poisson(per_s: float, begin: float, end: float, seed: int = 3) -> Iterator[float]:
     """Arrivals of clients that know nothing of each other."""
-    draw = Random(seed)  # noqa: S311 - a reproducible test
+    draw = Random(seed)
     now = begin
     while (now := now + draw.expovariate(per_s)) < end:
         yield now
@@ -89,7 +89,7 @@ def steady(seconds: float) -> Callable[[float], float]:
 
 def jittery(seconds: float, seed: int = 5) -> Callable[[float], float]:
     """As measured on shared machines: mostly equal, one in fifty takes three times as long."""
-    draw = Random(seed)  # noqa: S311 - a reproducible test
+    draw = Random(seed)
     return lambda _: seconds * (3.0 if draw.random() < 0.02 else draw.uniform(0.9, 1.1))
 
 

@@ -39,14 +39,20 @@ def works() -> Iterator[MakeWorks]:
 def add(one: Works, *requests: float | tuple[float, ...], ticket: Ticket | None = None) -> list[Asker]:
     """Requests that arrive in one turn of the loop."""
     made = [one.job(*(each if isinstance(each, tuple) else (each,)), ticket=ticket) for each in requests]
+    for job, _ in made:
+        job.since = time.perf_counter()
+    add_all(one, [job for job, _ in made])
+    return [asker for _, asker in made]
+
+
+def add_all(one: Works, jobs: Sequence[Job]) -> None:
+    """In one turn of the loop."""
 
     def turn() -> None:
-        for job, _ in made:
-            job.since = time.perf_counter()
+        for job in jobs:
             one.lane.add(job)
 
     one.loop.call(turn)
-    return [asker for _, asker in made]
 
 
 def answers(askers: Sequence[Asker]) -> list[Any]:
@@ -69,7 +75,7 @@ def test_a_turn_with_more_than_fits_is_several_runs_in_order(works: MakeWorks) -
     askers = add(one, *[float(number) for number in range(10)], (10.0, 11.0, 12.0))
     assert answers(askers)[-1] == [20.0, 22.0, 24.0]
     assert [len(run) for run in one.session.runs] == [4, 4, 2, 3]
-    assert sum(one.session.runs, []) == [float(number) for number in range(13)]
+    assert [value for run in one.session.runs for value in run] == [float(number) for number in range(13)]
 
 
 def test_where_rows_may_not_share_a_run_each_has_its_own(works: MakeWorks) -> None:
@@ -84,7 +90,7 @@ def test_rows_that_came_the_short_way_are_stacked(works: MakeWorks) -> None:
     assert form is not None
     askers = [Asker() for _ in range(3)]
     jobs = [Job([number, 0.5], Ticket(), asker, None, form) for number, asker in enumerate(askers)]
-    one.loop.call(lambda: [one.lane.add(job) for job in jobs])
+    add_all(one, jobs)
     assert answers(askers) == [[0.0], [2.0], [4.0]]
     assert one.session.runs == [[0.0, 1.0, 2.0]]
 
@@ -111,7 +117,7 @@ def test_late_and_abandoned_ones_of_a_turn_are_not_run(works: MakeWorks) -> None
     gone.abandoned = True
     late = Ticket(time.perf_counter() - 1.0)
     jobs = [one.job(1.0, ticket=gone), one.job(2.0, ticket=late), one.job(3.0)]
-    one.loop.call(lambda: [one.lane.add(job) for job, _ in jobs])
+    add_all(one, [job for job, _ in jobs])
     assert answers([asker for _, asker in jobs]) == ["abandoned", "deadline_passed", [6.0]]
     assert one.session.runs == [[3.0]]
     assert one.tally.dropped == ["abandoned", "deadline"]
@@ -171,11 +177,11 @@ def test_what_a_request_waited_and_ran_adds_up_even_after_a_neighbours_failure(w
     made = [one.job(BAD if not number else 1.0, ticket=ticket) for number, ticket in enumerate(tickets)]
     for job, _ in made:
         job.since = began
-    one.loop.call(lambda: [one.lane.add(job) for job, _ in made])
+    add_all(one, [job for job, _ in made])
     answers([asker for _, asker in made])
     took = time.perf_counter() - began
     for ticket in tickets:
-        assert 0 < ticket.inference_s
+        assert ticket.inference_s > 0
         assert ticket.queue_s + ticket.inference_s <= took
 
 
@@ -190,7 +196,7 @@ def test_items_of_one_list_that_share_a_run_count_it_once(works: MakeWorks, bad:
     one.session.gate.set()
     answers(askers)
     took = time.perf_counter() - began
-    assert 0 < single.inference_s
+    assert single.inference_s > 0
     assert listed.inference_s <= took
     if not bad:
         assert listed.inference_s == single.inference_s
@@ -202,7 +208,7 @@ def test_items_of_one_list_that_share_a_run_count_it_once(works: MakeWorks, bad:
 def test_coroutines_of_one_turn_share_a_run(works: MakeWorks) -> None:
     one = works(quick=True)
 
-    async def both() -> list[Arrays]:
+    async def both() -> tuple[Arrays, Arrays]:
         infer = one.lane.infer
         return await asyncio.gather(
             infer(rows_of(1.0), None, Ticket()), infer(rows_of(2.0, 3.0), ["y"], Ticket())
@@ -218,7 +224,7 @@ def test_coroutines_of_one_turn_share_a_run(works: MakeWorks) -> None:
 def test_a_failure_is_raised_where_it_was_asked(works: MakeWorks) -> None:
     one = works(1).start()
 
-    async def both() -> list[Arrays | BaseException]:
+    async def both() -> tuple[Arrays | BaseException, Arrays | BaseException]:
         infer = one.lane.infer
         return await asyncio.gather(
             infer(rows_of(BAD), None, Ticket()), infer(rows_of(1.0), None, Ticket()), return_exceptions=True

@@ -281,10 +281,13 @@ def test_a_full_queue_is_503_and_counted(tmp_path: Path) -> None:
     crew, gate = serving.worker._crew, threading.Event()
     try:
 
+        def wait() -> None:
+            assert gate.wait(10)
+
         def fill() -> None:
             with contextlib.suppress(Unavailable):
                 while True:
-                    crew.begin(lambda: None if gate.wait(10) else None, Ticket())
+                    crew.begin(wait, Ticket())
 
         serving.thread.call(fill)
         answer = serving.post("/predict", ROW)

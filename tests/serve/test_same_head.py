@@ -92,7 +92,7 @@ class App:
         line = b"%b %b?%b|" % (request.method, request.path, request.query)
         return Reply(200, line + headers + b"|" + request.body)
 
-    def finished(self, request: Request, status: int, sent: int, now: float) -> None:  # noqa: ARG002
+    def finished(self, request: Request, status: int, sent: int, now: float) -> None:
         assert (request.route is not None) == any(one is request for one in self.admitted)
         assert all(one is not request for one in self.finished_requests)
         assert now >= request.arrived
@@ -164,7 +164,8 @@ def chunked(body: bytes) -> bytes:
 
 bodies = st.sampled_from([
     b"", b"{}", b"12345", b"abcde", b"\r\n\r\n1", b"\r\n\r\n\r", b"GET /", b"\x00\xff\r\n\t",
-    request(None, b"/smuggled", method=b"GET"), request(b"x", b"/smuggled"), b"POST /echo HTTP/1.1\r\nHost: box\r\n\r\n",
+    request(None, b"/smuggled", method=b"GET"), request(b"x", b"/smuggled"),
+    b"POST /echo HTTP/1.1\r\nHost: box\r\n\r\n",
 ])  # fmt: skip
 plain = st.builds(
     request,
@@ -186,7 +187,8 @@ odd = st.one_of(
 )
 last = st.sampled_from([
     request(b"12345", more=b"Connection: close\r\n"), request(b"12345", version=b"1.0"), request(b"x" * 1001),
-    request(b"12345", more=b"Content-Length: 5\r\n"), b"nonsense\r\n\r\n", request(b"12345", more=b"Expect: miracle\r\n"),
+    request(b"12345", more=b"Content-Length: 5\r\n"), b"nonsense\r\n\r\n",
+    request(b"12345", more=b"Expect: miracle\r\n"),
 ])  # fmt: skip
 
 

@@ -170,3 +170,7 @@ def test_impossible_shapes_are_refused_before_numpy_sees_them() -> None:
         from_binary(memoryview(b""), "FP32", (0, 2**31 - 1, 2**31 - 1, 2**31 - 1), "x")
     with pytest.raises(InvalidInput, match="too large, although it holds nothing"):
         from_binary(memoryview(b""), "BYTES", (0, 2**31 - 1, 2**31 - 1, 2**31 - 1), "x")
+    with pytest.raises(InvalidInput, match="too large, although it holds nothing"):
+        from_json(b"[]", "FP32", (0, 2**31 - 1, 2**31 - 1, 2**31 - 1), "x")
+    with pytest.raises(InvalidInput, match="at most 32 axes, got 100"):
+        from_json(b"[1]", "FP32", (1,) * 100, "x")

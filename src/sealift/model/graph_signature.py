@@ -8,7 +8,7 @@ from typing import Final
 
 import msgspec
 import onnx
-from google.protobuf.message import DecodeError, EncodeError  # type: ignore[import-untyped]
+from google.protobuf.message import DecodeError, EncodeError
 from onnx import TensorProto, ValueInfoProto
 
 from sealift.model.graph_trace import Trace, vocabularies

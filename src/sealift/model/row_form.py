@@ -146,7 +146,7 @@ class _FieldsReader:
         self.form: RowForm = form
         # What would only round to the largest value is too large (`tabular`), which a cast does not notice.
         bounds = msgspec.Meta(ge=-form.largest, le=form.largest)
-        number: Any = Annotated.__class_getitem__((float, bounds)) if form.is_plain else float
+        number: Any = Annotated[float, bounds] if form.is_plain else float
         fields = [(f"f{position}", number, msgspec.field(name=name)) for position, name in enumerate(names)]
         kind = msgspec.defstruct("Row", fields, forbid_unknown_fields=True, gc=False)
         self._decode = msgspec.json.Decoder(kind).decode

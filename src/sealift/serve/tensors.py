@@ -77,9 +77,10 @@ def from_list(values: Any, datatype: str, shape: tuple[int, ...], field: str) ->
         return array
     if array.ndim != 1 or len(shape) == 1:
         raise _bad(field, f"data has shape {list(array.shape)}, declared is {list(shape)}")
+    _check_rank(shape, field)
     if array.size != math.prod(shape):
         raise _bad(field, f"shape {list(shape)} takes {math.prod(shape)} elements, got {array.size}")
-    return array.reshape(shape)
+    return array.reshape(shape) if array.size else _empty(shape, array.dtype, field)
 
 
 def from_binary(raw: memoryview, datatype: str, shape: tuple[int, ...], field: str) -> NDArray[Any]:
@@ -89,11 +90,11 @@ def from_binary(raw: memoryview, datatype: str, shape: tuple[int, ...], field: s
 
     Raises: InvalidInput: another number of bytes than the shape takes, or BYTES that are not UTF-8.
     """
-    if len(shape) > _MAX_RANK:
-        raise _bad(field, f"a tensor has at most {_MAX_RANK} axes, got {len(shape)}")
+    _check_rank(shape, field)
     count = math.prod(shape)
     if datatype == "BYTES":
-        return _strings(raw, count, field).reshape(shape)
+        strings = _strings(raw, count, field)
+        return strings.reshape(shape) if count else _empty(shape, strings.dtype, field)
     dtype = _BF16_BITS if datatype == BF16 else NUMPY_OF[datatype]
     if len(raw) != count * dtype.itemsize:
         raise _bad(
@@ -109,6 +110,11 @@ def from_binary(raw: memoryview, datatype: str, shape: tuple[int, ...], field: s
     array = np.frombuffer(raw, dtype).reshape(shape)
     # The JSON in front has any length; engines may assume that elements are aligned.
     return array if array.flags.aligned else array.copy()
+
+
+def _check_rank(shape: tuple[int, ...], field: str) -> None:
+    if len(shape) > _MAX_RANK:
+        raise _bad(field, f"a tensor has at most {_MAX_RANK} axes, got {len(shape)}")
 
 
 def _empty(shape: tuple[int, ...], dtype: np.dtype[np.generic], field: str) -> NDArray[Any]:

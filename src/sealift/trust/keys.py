@@ -8,9 +8,6 @@ from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any, Final
 
-from cryptography.exceptions import InvalidSignature
-from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
-
 from sealift import canonical
 from sealift.errors import MalformedBundle
 
@@ -29,7 +26,7 @@ _HEX: Final = frozenset("0123456789abcdef")
 class Algorithm:
     """What `alg` names: the sizes of its raw public key and signature, and how one is checked.
 
-    `verify(public, signature, message)` raises InvalidSignature or ValueError where it does not hold.
+    `verify(public, signature, message)` raises ValueError where it does not hold.
     """
 
     public_bytes: int
@@ -38,7 +35,14 @@ class Algorithm:
 
 
 def _verify_ed25519(public: bytes, signature: bytes, message: bytes) -> None:
-    Ed25519PublicKey.from_public_bytes(public).verify(signature, message)
+    # Imported where it is used: a supervisor lives for months and verifies nothing; the library costs it 10 MB.
+    from cryptography.exceptions import InvalidSignature
+    from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
+
+    try:
+        Ed25519PublicKey.from_public_bytes(public).verify(signature, message)
+    except InvalidSignature:
+        raise ValueError("the signature does not hold") from None
 
 
 ALGORITHMS: Final[Mapping[str, Algorithm]] = {ED25519: Algorithm(32, 64, _verify_ed25519)}
@@ -65,7 +69,7 @@ class PublicKey:
         """True if `signature` (raw bytes) is this key's over `message`."""
         try:
             ALGORITHMS[self.alg].verify(bytes.fromhex(self.public), signature, message)
-        except (InvalidSignature, ValueError, KeyError):
+        except (ValueError, KeyError):
             return False
         return True
 
