@@ -11,11 +11,13 @@ import sys
 from collections.abc import Iterator
 from pathlib import Path
 
+import grpc
 import numpy as np
 import pytest
 import tritonclient.grpc as triton
 from tests.bad_projects import write_project
 from tests.release_trees import build_runtime, stage
+from tests.serve.certificates import Authority
 
 from sealift.serve import control
 from sealift.store.prefix import Prefix, private
@@ -91,6 +93,17 @@ def test_a_flag_gives_it_a_port(box: Prefix, tmp_path: Path) -> None:
         assert found
         assert asks(found[2]) == found[1]
         assert control.ask(box.control("fraud"), "status")["grpc_port"] == int(found[2])
+
+
+def test_with_https_both_ports_speak_tls(box: Prefix, tmp_path: Path) -> None:
+    authority = Authority(tmp_path)
+    files = authority.issue()
+    tls = (f"--tls-certificate={files.certificate}", f"--tls-key={files.key}")
+    with serving(tmp_path / "log", box, "--port", "0", "--grpc-port", "0", *tls) as line:
+        port = line.rpartition(":")[2].strip()
+        credentials = grpc.ssl_channel_credentials(authority.file.read_bytes())
+        with triton.InferenceServerClient(f"localhost:{port}", ssl=True, creds=credentials) as client:
+            assert client.is_server_ready()
 
 
 def test_a_box_that_sets_a_port_answers_there_from_the_next_start_on(box: Prefix, tmp_path: Path) -> None:

@@ -90,6 +90,11 @@ def test_a_watched_release_with_one_to_go_back_to() -> None:
     assert status.exit_code == 0
 
 
+def test_a_grpc_port_stands_beside_the_address() -> None:
+    text = render(box(service(supervisor=supervisor(grpc_port=8001))), UTC)
+    assert " | http://127.0.0.1:8000, gRPC 8001, worker 4711\n" in text
+
+
 def test_a_degraded_release_is_loud_and_has_an_exit_code_of_its_own() -> None:
     why = "fraud runs on cpu: cuda cannot be used: /dev/nvidiactl is not there: no NVIDIA driver is loaded"
     found = service(Phase.COMMITTED, supervisor=supervisor(degraded=why), left=None)

@@ -224,7 +224,7 @@ def _settings(options: EngineOptions, entries: Mapping[str, str] | None = None) 
     # An idle pool never spins: it would starve the event loop on a small box.
     settings.add_session_config_entry("session.intra_op.allow_spinning", str(int(options.spin)))
     settings.add_session_config_entry("session.force_spinning_stop", str(int(options.spin)))
-    if options.memory_bytes and _arena(options.memory_bytes):
+    if _arena(options.memory_bytes):
         settings.add_session_config_entry("session.use_env_allocators", "1")
     for key, value in (entries or {}).items():
         settings.add_session_config_entry(key, value)
@@ -233,8 +233,13 @@ def _settings(options: EngineOptions, entries: Mapping[str, str] | None = None) 
 
 @functools.cache
 def _arena(memory_bytes: int) -> bool:
-    """One arena for all models of this process that never grows beyond what is asked for; False: there is one.
+    """One arena for all models and layouts of this process, which takes what is asked for and no more.
 
+    Layouts take turns, so they need the room for what flows through a model once, not each.
+
+    Args:
+        memory_bytes: its bound; 0: none.
+    Returns: False: there is one with another bound already.
     Source: onnxruntime_c_api.h, OrtArenaCfg: arena_extend_strategy 1 is kSameAsRequested.
     """
     place = ort.OrtMemoryInfo("Cpu", ort.OrtAllocatorType.ORT_ARENA_ALLOCATOR, 0, ort.OrtMemType.DEFAULT)

@@ -207,7 +207,8 @@ def _traffic(service: ServiceStatus) -> str:
     if found is None:
         return "nobody listens"
     scheme = "https" if found.get("certificate") else "http"
-    shown = f"{scheme}://{found['host']}:{found['port']}, worker {found['worker']}"
+    also = f", gRPC {found['grpc_port']}" if found.get("grpc_port") else ""
+    shown = f"{scheme}://{found['host']}:{found['port']}{also}, worker {found['worker']}"
     numbers = [f"traffic {_rate(found.get('rate', 0.0))}/s", f"5xx {found.get('errors_5xx', 0)}"]
     p99, limit = found.get("p99_ms"), service.demands.p99_ms
     if p99 is not None:

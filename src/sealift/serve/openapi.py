@@ -136,15 +136,9 @@ _PARAMETERS: Final[list[Json]] = [
         "name": "X-Request-Id",
         "in": "header",
         "required": False,
-        "description": "1 to 128 visible ASCII characters; another one is replaced.",
+        "description": "1 to 128 visible ASCII characters; another one is replaced. Beside it X-Sealift-Timeout-Ms "
+        "may say how many milliseconds the client waits; passed before the run begins: 504.",
         "schema": {"type": "string"},
-    },
-    {
-        "name": "X-Sealift-Timeout-Ms",
-        "in": "header",
-        "required": False,
-        "description": "How long the client waits, in milliseconds; passed before the run begins: 504.",
-        "schema": {"type": "number", "exclusiveMinimum": 0, "exclusiveMaximum": 86_400_000},
     },
 ]
 

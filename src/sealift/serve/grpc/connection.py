@@ -313,7 +313,7 @@ class GrpcConnection(asyncio.Protocol):
 
     def _end(self, data: bytes, error: Http2Error) -> None:
         if error.code is not Code.NO_ERROR:
-            log.info("a client was cut off: %s", error)
+            log.debug("a client was cut off: %s", error)  # no line per client: it could fill the disk
         if not self._http2.settled and data.startswith(_METHODS):
             self._transport.write(_HINT)
         else:
