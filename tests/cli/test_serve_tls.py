@@ -88,6 +88,9 @@ def test_a_release_is_served_over_https_as_the_box_sets_it(
 ) -> None:
     files = authority.issue("box")
     pairs = (f"tls.certificate={files.certificate}", f"tls.key={files.key}")
+    for half in ((pairs[0],), (pairs[0], f"tls.key={tmp_path / 'gone'}")):
+        refused = sealift("config", "set", "fraud", *half, "--prefix", str(box.root))
+        assert (refused.returncode, box.site("fraud").exists()) == (33, False), refused.stderr
     done = sealift("config", "set", "fraud", *pairs, "--prefix", str(box.root))
     assert done.returncode == 0, done.stderr
     assert "tls count from the next start of sealift serve fraud" in done.stdout

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from random import Random
 
 import pytest
-from hypothesis import example, given
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from sealift.engine.batching import BatchPolicy, Decision, decide
@@ -59,6 +59,7 @@ def numbers(jobs: Sequence[Job]) -> list[int]:
     return [job.number for job in jobs]
 
 
+@settings(deadline=None)
 @given(queues(), policies, st.booleans())
 def test_nothing_is_lost_nothing_is_doubled_and_order_is_kept(
     queue: list[Job], policy: BatchPolicy, idle: bool
@@ -69,12 +70,14 @@ def test_nothing_is_lost_nothing_is_doubled_and_order_is_kept(
     assert all(numbers(part) == sorted(numbers(part)) for part in parts)
 
 
+@settings(deadline=None)
 @given(queues(), policies, st.booleans())
 def test_exactly_those_whose_time_is_over_are_late(queue: list[Job], policy: BatchPolicy, idle: bool) -> None:
     found = decide(queue, policy, NOW, idle=idle)
     assert numbers(found.late) == numbers([job for job in queue if is_late(job)])
 
 
+@settings(deadline=None)
 @given(queues(), policies)
 def test_a_batch_begins_with_the_oldest_and_takes_the_next_of_its_kind_while_they_fit(
     queue: list[Job], policy: BatchPolicy
@@ -93,6 +96,7 @@ def test_a_batch_begins_with_the_oldest_and_takes_the_next_of_its_kind_while_the
         assert rows + following[0].rows > policy.max_rows, "the next one would have fitted"
 
 
+@settings(deadline=None)
 @given(queues(), st.integers(1, 8))
 def test_without_a_wait_an_idle_engine_always_runs_what_is_here(queue: list[Job], max_rows: int) -> None:
     found = decide(queue, BatchPolicy(max_rows), NOW, idle=True)
@@ -100,6 +104,7 @@ def test_without_a_wait_an_idle_engine_always_runs_what_is_here(queue: list[Job]
     assert found.look_at is None
 
 
+@settings(deadline=None)
 @given(queues(), policies)
 def test_a_busy_engine_gets_nothing_and_nobody_needs_to_look_again(
     queue: list[Job], policy: BatchPolicy
@@ -108,6 +113,7 @@ def test_a_busy_engine_gets_nothing_and_nobody_needs_to_look_again(
     assert (found.batch, found.look_at) == ([], None)
 
 
+@settings(deadline=None)
 @given(queues(), policies)
 def test_who_waits_for_more_is_looked_at_in_time(queue: list[Job], policy: BatchPolicy) -> None:
     found = decide(queue, policy, NOW, idle=True)
@@ -125,6 +131,7 @@ def test_who_waits_for_more_is_looked_at_in_time(queue: list[Job], policy: Batch
     assert not again.late
 
 
+@settings(deadline=None)
 @given(queues(), policies)
 def test_a_full_batch_does_not_wait(queue: list[Job], policy: BatchPolicy) -> None:
     alike = [job for job in queue if not is_late(job)]
@@ -238,6 +245,7 @@ def test_every_request_is_run_once_or_late_once(
         assert of_kind == sorted(of_kind), "first come, first served"
 
 
+@settings(deadline=None)
 @given(st.integers(0, 2**16), st.sampled_from([0.0, 0.002, 0.02]))
 @example(0, 0.0)
 def test_nobody_starves(seed: int, wait_s: float) -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import heapq
 
 import pytest
-from hypothesis import example, given
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from sealift.engine.concurrency import Layout, Layouts, choose
@@ -18,6 +18,7 @@ layouts = st.builds(
 running = st.tuples(st.integers(0, 16), st.integers(0, 16))
 
 
+@settings(deadline=None)
 @given(st.integers(1, 100), running, layouts)
 @example(1, (0, 2), Layouts(2, 3.5))  # more than its cores: a noisy measurement
 def test_never_more_runs_than_cores(waiting: int, runs: tuple[int, int], layouts: Layouts) -> None:
@@ -26,11 +27,13 @@ def test_never_more_runs_than_cores(waiting: int, runs: tuple[int, int], layouts
         assert wide + narrow < layouts.cores
 
 
+@settings(deadline=None)
 @given(st.integers(1, 100), layouts | st.just(Layouts()))
 def test_an_idle_processor_never_waits(waiting: int, layouts: Layouts) -> None:
     assert choose(waiting, 0, 0, layouts) is not None
 
 
+@settings(deadline=None)
 @given(st.integers(1, 100), running, layouts)
 def test_runs_on_all_cores_are_never_side_by_side(
     waiting: int, runs: tuple[int, int], layouts: Layouts
@@ -40,16 +43,19 @@ def test_runs_on_all_cores_are_never_side_by_side(
         assert choose(waiting, wide, narrow, layouts) is not Layout.WIDE
 
 
+@settings(deadline=None)
 @given(st.integers(2, 16), st.floats(1.1, 20))
 def test_one_request_alone_runs_on_all_cores_where_that_is_faster(cores: int, speedup: float) -> None:
     assert choose(1, 0, 0, Layouts(cores, speedup)) is Layout.WIDE
 
 
+@settings(deadline=None)
 @given(st.integers(1, 100), st.integers(2, 16))
 def test_where_all_cores_gain_nothing_no_run_takes_them(waiting: int, cores: int) -> None:
     assert choose(waiting, 0, 0, Layouts(cores, 0.0)) is Layout.NARROW
 
 
+@settings(deadline=None)
 @given(layouts, st.integers(0, 15))
 def test_a_queue_as_long_as_the_processor_takes_one_core_a_run(layouts: Layouts, narrow: int) -> None:
     waiting = max(layouts.cores, int(layouts.speedup) + 1)
@@ -57,6 +63,7 @@ def test_a_queue_as_long_as_the_processor_takes_one_core_a_run(layouts: Layouts,
         assert choose(waiting, 0, narrow, layouts) is Layout.NARROW
 
 
+@settings(deadline=None)
 @given(st.integers(1, 100), running)
 def test_without_a_second_layout_runs_follow_each_other(waiting: int, runs: tuple[int, int]) -> None:
     wide, narrow = runs

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from sealift.meter.meter import Histogram, Meter
@@ -57,6 +57,7 @@ def test_a_gauge_may_be_read_only_when_somebody_looks() -> None:
     assert gauge.value == 1
 
 
+@settings(deadline=None)
 @given(
     st.lists(st.sampled_from([0.1, 1.0]) | st.floats(0, 20), max_size=200),
     st.lists(st.floats(0, 2), max_size=5),

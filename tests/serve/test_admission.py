@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from random import Random
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from sealift.serve.admission import Admission
@@ -196,6 +196,7 @@ def test_as_many_as_there_are_slots_are_always_let_in() -> None:
             admission.left(START_S + 10, 10.0, counts=True)
 
 
+@settings(deadline=None)
 @given(
     st.lists(st.tuples(st.sampled_from(["come", "answered", "gone"]), st.floats(0, 0.2)), max_size=200),
     st.integers(1, 3),

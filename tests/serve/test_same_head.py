@@ -209,7 +209,7 @@ def conversations(draw: st.DrawFn) -> tuple[list[bytes], list[bytes]]:
     return requests, pieces
 
 
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=150, deadline=None)
 @given(conversations())
 @example(([request(b"12345")] * 2, [request(b"12345")[:-2], b"45" + request(b"12345")]))
 @example(([request(b"12345")] * 3, [request(b"12345"), request(b"12345") * 2]))

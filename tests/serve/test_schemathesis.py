@@ -44,7 +44,7 @@ def clip(path: Path) -> None:
     net = load(path)
     name = net.graph.input[0].name
     for bound, value in (("low", -1e6), ("high", 1e6)):
-        net.graph.initializer.append(numpy_helper.from_array(np.float32(value), bound))
+        net.graph.initializer.append(numpy_helper.from_array(np.array(value, np.float32), bound))
     net.graph.node.insert(0, helper.make_node("Clip", [name, "low", "high"], ["clipped"]))
     net.graph.node[1].input[0] = "clipped"
     save_model(net, path)
@@ -53,7 +53,7 @@ def clip(path: Path) -> None:
 def explore(url: str, folder: Path, *options: str) -> None:
     """Run schemathesis, the same requests each time. Fails with its report."""
     command = [
-        SCHEMATHESIS, "run", f"{url}/openapi.json", "--seed=5", "--generation-deterministic", "--no-color",
+        str(SCHEMATHESIS), "run", f"{url}/openapi.json", "--seed=5", "--generation-deterministic", "--no-color",
         "--phases=examples,coverage,fuzzing", "--suppress-health-check=all", "--request-timeout=60",
         "--warnings=off", "--checks=all", *options,
     ]  # fmt: skip

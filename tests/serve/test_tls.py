@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import pwd
 import shutil
@@ -32,13 +33,15 @@ GET_SLOW = GET.replace(b"/echo", b"/slow")
 class SecureFront(Front):
     """The front over the echo application, with TLS."""
 
-    def __init__(self, files: TlsFiles, limits: HttpLimits) -> None:
+    def __init__(self, files: TlsFiles, limits: HttpLimits, listener: socket.socket | None = None) -> None:
         self.thread = LoopThread()
         self.app = Echo()
         self.clock = Clock()
         self.connections = Connections(self.app, "fraud@1.0.0", limits, self.clock)
         self.server = HttpServer(self.connections, server_context(files))
-        listener = socket.create_server(("127.0.0.1", 0))
+        listener = listener or socket.socket()
+        listener.bind(("127.0.0.1", 0))
+        listener.listen(100)
         self.address = listener.getsockname()
         self.thread.run(self.server.listen(listener))
 
@@ -386,3 +389,81 @@ def test_a_key_that_the_workers_account_may_not_read_is_refused(authority: Autho
         assert check_tls(given, "nobody") == ()
     finally:
         shutil.rmtree(folder)
+
+
+# ------------------------------------------------------------------ clients that break off or break the rules
+
+
+def handshaken(
+    front: SecureFront, context: ssl.SSLContext
+) -> tuple[socket.socket, ssl.SSLObject, ssl.MemoryBIO]:
+    """A connection after its handshake, with the raw socket at hand; and where to fetch what TLS would send."""
+    incoming, outgoing = ssl.MemoryBIO(), ssl.MemoryBIO()
+    tls = context.wrap_bio(incoming, outgoing, server_hostname="localhost")
+    plain = socket.create_connection(front.address, timeout=10)
+    while True:
+        try:
+            tls.do_handshake()
+            break
+        except ssl.SSLWantReadError:
+            plain.sendall(outgoing.read())
+            incoming.write(plain.recv(65536))
+    plain.sendall(outgoing.read())
+    return plain, tls, outgoing
+
+
+@pytest.mark.parametrize(
+    "garbage", [b"GET / HTTP/1.1\r\n\r\n", b"\x17\x03\x03\x00\x10" + b"x" * 16, b"\0" * 99], ids=str
+)
+def test_garbage_behind_a_handshake_ends_the_connection_without_a_word_in_the_log(
+    front: SecureFront, trusting: ssl.SSLContext, garbage: bytes, caplog: pytest.LogCaptureFixture
+) -> None:
+    plain, _, _ = handshaken(front, trusting)
+    front.wait_until(lambda _: True)
+    with plain:
+        plain.sendall(garbage)
+        while plain.recv(65536):
+            pass
+    front.wait_until(None)
+    assert caplog.messages == []
+
+
+def test_a_client_that_vanishes_at_any_byte_of_its_handshake_leaves_nothing(
+    front: SecureFront, trusting: ssl.SSLContext
+) -> None:
+    incoming, outgoing = ssl.MemoryBIO(), ssl.MemoryBIO()
+    tls = trusting.wrap_bio(incoming, outgoing, server_hostname="localhost")
+    with pytest.raises(ssl.SSLWantReadError):
+        tls.do_handshake()
+    hello = outgoing.read()
+    for cut in range(0, len(hello), 7):
+        with Client(front.address) as client:
+            client.send(hello[:cut])
+    front.wait_for_handshakes(0)
+    front.wait_until(None)
+    with SecureClient(front.address, trusting) as client:
+        assert client.send(GET).answer().status == 200
+
+
+class Exhausted(socket.socket):
+    """A listening socket in a process that is out of descriptors for a while."""
+
+    failures = 3
+
+    def accept(self) -> tuple[socket.socket, object]:
+        if self.failures:
+            self.failures -= 1
+            raise OSError(errno.EMFILE, os.strerror(errno.EMFILE))
+        return super().accept()
+
+
+def test_a_process_out_of_descriptors_pauses_and_serves_whoever_waited(
+    files: TlsFiles, trusting: ssl.SSLContext, caplog: pytest.LogCaptureFixture
+) -> None:
+    front = SecureFront(files, LIMITS, Exhausted(socket.AF_INET))
+    try:
+        with SecureClient(front.address, trusting) as client:
+            assert client.send(GET).answer().status == 200
+        assert caplog.messages.count("cannot accept: Too many open files; again in 0.1 s") == 3
+    finally:
+        front.close()

@@ -33,7 +33,7 @@ from sealift.store.site import read_site
 
 log = logging.getLogger(__name__)
 
-DEFAULT_HOST, DEFAULT_PORT = "127.0.0.1", 8000
+DEFAULT_HOST, DEFAULT_PORT, DEFAULT_GRPC_PORT = "127.0.0.1", 8000, 8001
 
 
 def configure(parser: argparse.ArgumentParser) -> None:
@@ -60,7 +60,10 @@ def configure(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--grpc-port",
         metavar="N",
-        help="answer gRPC there too; default: $SEALIFT_GRPC_PORT, the site file, else not at all; 0: any free one",
+        nargs="?",
+        const=str(DEFAULT_GRPC_PORT),
+        help=f"answer gRPC too, on {DEFAULT_GRPC_PORT} or there; default: $SEALIFT_GRPC_PORT, the site file, else not "
+        "at all; 0: any free one",
     )
     parser.add_argument("--drain-s", type=float, help="seconds to finish what is in flight; default: 30")
     parser.add_argument(

@@ -23,7 +23,8 @@ from sealift.store.releases import InstalledRelease, installed_releases
 from sealift.store.site import SiteFile, changed, put_back, write_site
 
 _ADDRESS: Final = ("host", "port", "grpc_port")
-_AT_RESTART: Final = (*_ADDRESS, "drain_s", "certificate", "key")
+_TLS: Final = ("certificate", "key")
+_AT_RESTART: Final = (*_ADDRESS, "drain_s", *_TLS)
 _BY_WORKERS: Final = ("threads", "device", "threshold", "batch_max", "batch_wait_ms")
 """The last part of the names that a worker reads when it starts."""
 
@@ -90,14 +91,15 @@ def apply_changes(
     Returns: sentences about what happened and what is still to do.
     Raises:
         NotActivated: no worker got ready with the new settings; the file is as before, the old one serves on.
+        BadSettings: no worker could speak TLS with these files; nothing changed.
         StoreError: the log or the file cannot be written; nothing changed.
     """
     after = _with(site, release.name, changes)
     settings = settings_of(schema_of(release.tree), after)
+    names = {change.name.rpartition(".")[2] for change in changes}
+    notes = _about_tls(prefix, settings) if names & set(_TLS) else []
     _log(prefix, release, "set", [change.words for change in changes])
     write_site(site.path, after.data)
-    names = {change.name.rpartition(".")[2] for change in changes}
-    notes: list[str] = []
     if names & set(_BY_WORKERS):
         notes.append(_reload(prefix, release, site))
     if names & set(_AT_RESTART):
@@ -105,6 +107,15 @@ def apply_changes(
     if names - {*_BY_WORKERS, *_AT_RESTART}:
         notes.append("slo, limits and watch count from the next check and watch on")
     return (*notes, *_warnings(prefix, release, after))
+
+
+def _about_tls(prefix: Prefix, settings: Settings) -> list[str]:
+    """What clients will complain about. A service that cannot start again is worse than a refusal now."""
+    from sealift.cli.serve import worker_user  # asyncio and all: most changes are not about this
+    from sealift.serve.http.tls import check_tls, tls_files
+
+    files = tls_files(settings.tls.certificate, settings.tls.key)
+    return [] if files is None else [f"warning: {each}" for each in check_tls(files, worker_user(prefix))]
 
 
 def _reload(prefix: Prefix, release: InstalledRelease, before: SiteFile) -> str:

@@ -43,13 +43,13 @@ class Admission:
         return (self.inside + self._slots) * self._apart_s
 
     def has_room(self) -> bool:
-        """Whether one that came now would be let in."""
-        if self.inside < self._slots or self.promised_s is None:
+        """Whether a request that came now would be answered in time."""
+        if self.promised_s is None or self.inside < self._slots:
             return True
         return self.expected_s() <= self.promised_s * self.share
 
     def enter(self, now: float) -> bool:
-        """Let one in that came now; False: it would not be answered in time."""
+        """Let one in that is here, whole; False: it would not be answered in time."""
         if not self.has_room():
             return False
         if not self.inside:

@@ -128,7 +128,7 @@ class Tally(Protocol):
         ...
 
     def drop(self, reason: str) -> None:
-        """A job was dropped before its run: `abandoned`, or `deadline` passed."""
+        """A request was not worked on."""
         ...
 
 
@@ -167,8 +167,8 @@ class Lane:
         self._wide = self._narrow = 0
         self._slow_runs = 0
 
-    def refuse(self, reason: str = "overload") -> None:
-        """Count a request that nobody worked on; by default because it could not be answered in time."""
+    def refuse(self, reason: str) -> None:
+        """Count a request that is not worked on: overload, queue_full, deadline or abandoned."""
         self._tally.drop(reason)
 
     def key_of(self, inputs: Arrays, *, is_padded: bool = False) -> tuple[Hashable, int]:
@@ -200,7 +200,7 @@ class Lane:
         if not in_turn:
             self._check_room()
         if not self.admission.enter(began):
-            self.refuse()
+            self.refuse("overload")
             raise Unavailable(OVERLOADED, code="overloaded")
         future: asyncio.Future[Arrays] = asyncio.get_running_loop().create_future()
         key, rows = self.key_of(arrays)
@@ -214,6 +214,7 @@ class Lane:
             return await future
         except asyncio.CancelledError:
             ticket.abandoned = True
+            self.refuse("abandoned")
             raise
         finally:
             now = time.perf_counter()
@@ -287,8 +288,9 @@ class Lane:
             )  # fmt: skip
 
     def drop(self, job: Job, answer: Any) -> None:
-        """Count and tell that a job was not run."""
-        self._tally.drop("abandoned" if job.claim.abandoned else "deadline")
+        """Tell that a job was not run; who has gone was counted when he went."""
+        if not job.claim.abandoned:
+            self.refuse("deadline")
         job.face.deliver(job, answer)
 
     def deliver(self, ended: Ended) -> None:

@@ -13,7 +13,8 @@ from sealift.model.service import Service
 from sealift.serve.memory import resident_bytes
 from sealift.serve.ticket import Ticket
 
-_CLIENT_GONE: Final = 499
+CLIENT_GONE: Final = 499
+"""The status of a request that nobody waits for any more; nobody is sent it."""
 
 
 class Stages:
@@ -146,7 +147,7 @@ class ServeMetrics:
         for account in self._inferring:
             for status, number in account.by_status():
                 answered[status] = answered.get(status, 0) + number
-        answered.pop(_CLIENT_GONE, None)
+        answered.pop(CLIENT_GONE, None)
         return Beat(
             requests=sum(answered.values()),
             errors=sum(n for status, n in answered.items() if status >= 500 and status not in (503, 504)),

@@ -11,7 +11,7 @@ from functools import lru_cache, partial
 from typing import Any, Final
 from urllib.parse import quote, unquote
 
-from sealift.errors import InvalidInput, RequestError
+from sealift.errors import DeadlinePassed, InvalidInput, RequestError, Unavailable
 from sealift.meter.meter import Meter
 from sealift.model.service import ServedModel, Service
 from sealift.serve import oip_documents as documents
@@ -20,7 +20,7 @@ from sealift.serve.http.limits import HttpLimits
 from sealift.serve.http.message import JSON, Outcome, Reply, Request, error_reply, json_reply, problem
 from sealift.serve.infer import InferFace
 from sealift.serve.lane import FOREIGN, LOOP_BYTES, OVERLOADED, Job, Lane, internal
-from sealift.serve.metrics import Account, ServeMetrics
+from sealift.serve.metrics import CLIENT_GONE, Account, ServeMetrics
 from sealift.serve.oip import OipModel
 from sealift.serve.openapi import openapi
 from sealift.serve.predict import ListReply, PredictFace
@@ -92,12 +92,13 @@ class Routes:
             text = f"{request.method.decode('latin-1')} is not allowed here; allowed: {allowed}"
             return problem(405, "method_not_allowed", text, headers=(("Allow", allowed),))
         lane = route.lane
-        if lane is not None and not lane.in_turn:
-            if not lane.admission.enter(request.arrived or time.perf_counter()):
-                lane.refuse()
-                return problem(503, "overloaded", OVERLOADED)
-            request.admission = lane.admission
+        if lane is not None and not lane.in_turn and not lane.admission.has_room():
+            return self._overloaded(lane)
         return None
+
+    def _overloaded(self, lane: Lane) -> Reply:
+        lane.refuse("overload")
+        return problem(503, "overloaded", OVERLOADED)
 
     def again(self, request: Request) -> Outcome:
         """As `message.Application.again`."""
@@ -128,6 +129,8 @@ class Routes:
             self._in_flight -= 1
         if request.admission is not None:
             request.admission.left(now, seconds, counts=request.inference_s > 0.0)
+        if status == CLIENT_GONE and route.lane is not None and not request.inference_s:
+            route.lane.refuse("abandoned")
         route.account.count(status, seconds, request, len(request.body), sent)
 
     # ------------------------------------------------------------------ the table
@@ -307,22 +310,37 @@ class Routes:
                     in_turn(request)
                     return None
 
+            admission = lane.admission
+            if not admission.enter(request.arrived):
+                return self._overloaded(lane)
+            request.admission = admission
+
             def begin() -> None:
                 request.queue_s = begins() - request.arrived
                 request.check()
                 work(request)
 
-            crew.begin(partial(self._guarded, request, begin), request)
+            try:
+                crew.begin(partial(self._guarded, request, begin), request)
+            except Unavailable:
+                lane.refuse("queue_full")
+                raise
             return None
 
         return handle
+
+    def _not_prepared(self, request: Request, error: RequestError) -> None:
+        lane: Lane | None = request.route.lane
+        if isinstance(error, DeadlinePassed) and not request.abandoned and lane is not None:
+            lane.refuse("deadline")
+        request.connection.reply(request, error_reply(error))
 
     def _guarded(self, request: Request, work: Callable[[], None]) -> None:
         """Prepare on a thread; whatever is raised becomes the answer."""
         try:
             work()
         except RequestError as error:
-            self._crew.tell(partial(request.connection.reply, request, error_reply(error)))
+            self._crew.tell(self._not_prepared, request, error)
         except FOREIGN:
             self._crew.tell(partial(request.connection.reply, request, internal(request)))
 
