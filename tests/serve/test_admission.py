@@ -237,3 +237,16 @@ def test_what_was_not_answered_by_the_model_teaches_nothing() -> None:
         assert admission.enter(now)
         admission.left(now + 0.0001, 0.0001, counts=False)
     assert admission.expected_s() == expected
+
+
+def test_requests_that_were_sent_one_behind_the_other_are_not_slower_for_that() -> None:
+    """A pipelining client: all came at once, but each is only looked at when the one before it is answered."""
+    admission = Admission(PROMISED_S)
+    now = START_S
+    for _ in range(40):
+        came = now
+        for _ in range(10):
+            assert admission.enter(came)
+            now += 0.002
+            admission.left(now, now - came, counts=True)
+    assert admission.expected_s() == pytest.approx(0.002)

@@ -281,9 +281,10 @@ def test_who_could_not_be_answered_in_time_is_refused_and_counted(works: MakeWor
     first = asyncio.run_coroutine_threadsafe(one.lane.infer(rows_of(1.0), None, Ticket()), one.loop.loop)
     one.loop.call(lambda: None)
     first.result(10)
-    for _ in range(20):  # runs that are far too slow for the promise
-        one.lane.admission.enter(0.0)
-        one.lane.admission.left(10.0, 10.0, counts=True)
+    now = time.perf_counter()
+    for number in range(20):  # runs that are far too slow for the promise
+        one.lane.admission.enter(now + number)
+        one.lane.admission.left(now + number + 1, 1.0, counts=True)
     assert one.lane.admission.enter(time.perf_counter())
     error = failure(one, rows_of(1.0))
     assert isinstance(error, Unavailable)

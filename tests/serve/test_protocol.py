@@ -372,6 +372,38 @@ def test_a_request_that_trickles_in_is_given_up(front: Front, part: bytes, secon
         assert client.is_closed()
 
 
+def test_many_connections_are_looked_at_in_parts_and_each_of_them_once(front: Front) -> None:
+    clients = [front.connect() for _ in range(7)]
+    for client in clients:
+        assert client.send(get()).answer().status == 200
+    parts = front.thread.call(lambda: front.connections.parts(3))
+    assert [len(part) for part in parts] == [3, 3, 1]
+    clients[0].socket.close()
+    front.wait_until(lambda _: len(front.connections) == 6)
+
+    def look() -> None:
+        front.clock.now += 76
+        for part in parts:  # one of them has gone meanwhile
+            front.connections.expire(front.clock.now, part)
+
+    front.thread.call(look)
+    for client in clients[1:]:
+        assert client.is_closed()
+        client.socket.close()
+    front.wait_until(None)
+    assert front.thread.call(lambda: front.connections.parts(3)) == [()]
+
+
+def test_the_sweeper_finds_whoever_took_too_long(front: Front) -> None:
+    with front.connect() as client:
+        client.send(b"GET /")
+        front.wait_until(lambda connection: connection._reading is Reading.HEAD)
+        sweeping = front.thread.call(lambda: front.thread.loop.create_task(front.server.sweep(0.01)))
+        front.clock.now += 11
+        assert client.answer().status == 408
+        front.thread.call(sweeping.cancel)
+
+
 def test_a_slow_answer_is_no_reason_to_close(front: Front) -> None:
     with front.connect() as client:
         client.send(get(b"/slow"))

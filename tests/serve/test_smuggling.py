@@ -196,6 +196,9 @@ READ = (
     Reading("empty lines before a request, several blanks behind its method", "skipped", (
         b"\r\n\r\n" + get(), b"\n" + get(), get(method=b"GET "),
     ), b"GET /echo?|"),
+    Reading("`RTSP/1.1` for `HTTP/1.1` in the request line", "HTTP/1.1: the parser knows both", (
+        get(version=b"RTSP/1.1"),
+    ), b"GET /echo?|"),
     Reading("bytes above 127 in a field's value", "bytes like others", (get(b"A: \xff\xfe\r\n"),), b"GET /echo?|"),
 )  # fmt: skip
 

@@ -53,7 +53,7 @@ class Admission:
         if not self.has_room():
             return False
         if not self.inside:
-            self._idle_s += now - self._idle_since
+            self._idle_s += max(0.0, now - self._idle_since)  # it may have come while another was inside
         self.inside += 1
         return True
 
