@@ -100,10 +100,7 @@ def test_photos_and_texts_need_a_model_with_one_input(declared: Any) -> None:
 def test_texts_need_a_string_input() -> None:
     assert check_declaration(served([spec("t", ("n", 1), "BYTES")], [Y], input=TextInput())) == ()
     (tokens,) = check_declaration(served([spec("t", ("n", 9), "INT64")], [Y], input=TextInput()))
-    assert (
-        tokens
-        == '[model.input] kind = "text" takes a string input, t is INT64[n, 9]; name its tokenizer'
-    )
+    assert tokens == '[model.input] kind = "text" takes a string input, t is INT64[n, 9]; name its tokenizer'
     (several,) = check_declaration(served([spec("t", ("n", 9), "BYTES")], [Y], input=TextInput()))
     assert several.endswith('kind = "text" gives one string, t is BYTES[n, 9]')
 

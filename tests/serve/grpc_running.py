@@ -12,7 +12,7 @@ from pathlib import Path
 from tests.serve.running import LoopThread
 
 from sealift.engine.choose import engine_for
-from sealift.engine.protocol import Arrays, EngineOptions, Session
+from sealift.engine.protocol import Arrays
 from sealift.errors import RequestError
 from sealift.meter.meter import Meter
 from sealift.model.service import Service
@@ -20,23 +20,24 @@ from sealift.serve.crew import Crew
 from sealift.serve.grpc.connections import GrpcLimits
 from sealift.serve.grpc.server import GrpcServer
 from sealift.serve.grpc.service import GrpcService
+from sealift.serve.lane import Lane, Tally
 from sealift.serve.metrics import ServeMetrics
+from sealift.serve.predictor import Predictor, load_predictor
 from sealift.serve.ticket import Ticket
 
 
-class SimpleLane:
-    """Runs a session in the loop's turn; `gate` holds requests back while it is closed, `error` is raised instead."""
+class HeldLane(Lane):
+    """A lane that can hold its requests back, or raise `error` instead."""
 
-    def __init__(self, session: Session, loop: asyncio.AbstractEventLoop) -> None:
-        self.session = session
+    def __init__(self, predictor: Predictor, tally: Tally) -> None:
+        super().__init__(predictor, tally)
         self.tickets: list[Ticket] = []
         self.arrived = threading.Semaphore(0)
         self.runs = 0
         self.error: Exception | None = None
         self._gate: asyncio.Event | None = None
-        self._loop = loop
 
-    async def infer(self, inputs: Arrays, outputs: Sequence[str] | None, ticket: Ticket) -> Arrays:
+    async def infer(self, arrays: Arrays, outputs: Sequence[str] | None, ticket: Ticket) -> Arrays:
         self.tickets.append(ticket)
         self.arrived.release()
         if self._gate is not None:
@@ -45,8 +46,7 @@ class SimpleLane:
         if self.error is not None:
             raise self.error
         self.runs += 1
-        ticket.inference_s = 0.001
-        return self.session.run(inputs, outputs)
+        return await super().infer(arrays, outputs, ticket)
 
     def hold(self) -> None:
         self._gate = asyncio.Event()
@@ -68,17 +68,19 @@ class GrpcServing:
     ) -> None:
         self.thread = LoopThread()
         loop = self.thread.loop
+        self.metrics = ServeMetrics(Meter(), service)
         self.lanes = {
-            model.name: SimpleLane(engine_for(model.path).load(model.path, EngineOptions(threads=1)), loop)
+            model.name: HeldLane(
+                load_predictor(model, engine_for(model.path)), self.metrics.stages(model.name)
+            )
             for model in service.models
         }
-        self.metrics = ServeMetrics(Meter(), service)
         self.listener = listener or socket.create_server(("127.0.0.1", 0))
         self.address: tuple[str, int] = self.listener.getsockname()
         self.host = f"127.0.0.1:{self.address[1]}"
 
         async def begin() -> None:
-            self.threads = Crew(2, 16, loop)
+            self.threads = Crew(2, 16, loop, tuple(self.lanes.values()))
             self.threads.start()
             face = GrpcService(service, self.lanes, self.threads, self.metrics)
             self.server = GrpcServer(face, limits, tls)
@@ -111,4 +113,4 @@ def echo_service(folder: Path) -> Service:
     return service(fraud(folder), served("echo", echo(folder / "echo.onnx")))
 
 
-__all__ = ["GrpcServing", "RequestError", "SimpleLane", "echo_service"]
+__all__ = ["GrpcServing", "HeldLane", "RequestError", "echo_service"]

@@ -96,9 +96,15 @@ class Counted:
     def __init__(self) -> None:
         self.rows: list[int] = []
         self.dropped: list[str] = []
+        self.spent_on: list[tuple[float, float, float, float, int]] = []
 
     def ran(self, rows: int, layout: Layout) -> None:
         self.rows.append(rows)
+
+    def spent(
+        self, decode_s: float, queue_s: float, inference_s: float, encode_s: float, requests: int
+    ) -> None:
+        self.spent_on.append((decode_s, queue_s, inference_s, encode_s, requests))
 
     def drop(self, reason: str) -> None:
         self.dropped.append(reason)

@@ -17,8 +17,8 @@ from sealift.engine.protocol import Session
 from sealift.errors import StoreError
 from sealift.meter.beat import Beat
 from sealift.serve.canary import Canaries
-from sealift.serve.predictor import load_predictor
 from sealift.serve.crew import Crew
+from sealift.serve.predictor import load_predictor
 from sealift.serve.ticket import Ticket
 
 

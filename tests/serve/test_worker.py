@@ -16,7 +16,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from tests.serve.nets import colours, fraud, one_echo, served, service
+from tests.serve.nets import fraud, one_echo, served, service
 from tests.serve.running import Client, Serving
 
 from sealift.engine.protocol import Arrays

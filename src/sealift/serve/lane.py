@@ -127,6 +127,12 @@ class Tally(Protocol):
         """A run of so many rows ended."""
         ...
 
+    def spent(
+        self, decode_s: float, queue_s: float, inference_s: float, encode_s: float, requests: int
+    ) -> None:
+        """So many requests spent that, on average, in each stage."""
+        ...
+
     def drop(self, reason: str) -> None:
         """A request was not worked on."""
         ...
@@ -187,6 +193,15 @@ class Lane:
         key = tuple([(name, array.dtype.str, array.shape[1:]) for name, array in inputs.items()])
         return key, rows.pop()
 
+    def spent(self, ticket: Ticket, seconds: float) -> None:
+        """Count where the seconds of a request went that ran on a thread.
+
+        What no stage accounts for was spent on the answer: rendering it, and handing it over to the loop.
+        """
+        if ticket.inference_s:
+            rest_s = seconds - ticket.decode_s - ticket.queue_s - ticket.inference_s
+            self._tally.spent(ticket.decode_s, ticket.queue_s, ticket.inference_s, rest_s, 1)
+
     async def infer(self, arrays: Arrays, outputs: Sequence[str] | None, ticket: Ticket) -> Arrays:
         """Run once, for a face that brings arrays; in the event loop's thread. Cancelled: nobody waits any more.
 
@@ -219,6 +234,8 @@ class Lane:
         finally:
             now = time.perf_counter()
             self.admission.left(now, now - began, counts=ticket.inference_s > 0)
+            if not in_turn:
+                self.spent(ticket, ticket.decode_s + now - began)
 
     def _check_room(self) -> None:
         try:
@@ -264,14 +281,18 @@ class Lane:
         if result.__class__ is not Ran and len(jobs) > 1:
             self.deliver(self._one_by_one(jobs, Layout.NARROW, seconds))
             return
-        start = 0
+        start, decode_s, queue_s = 0, 0.0, 0.0
         for job in jobs:
             claim, face = job.claim, job.face
-            claim.queue_s = began - job.since
             claim.inference_s = seconds
+            decode_s += claim.decode_s
+            queue_s += began - job.since
             face.deliver(job, face.render(job, result, start))
             start += job.rows
-        self._tally.ran(start, Layout.NARROW)
+        tally, count = self._tally, len(jobs)
+        tally.ran(start, Layout.NARROW)
+        encode_s = time.perf_counter() - began - seconds
+        tally.spent(decode_s / count, queue_s / count, seconds, encode_s / count, count)
         if seconds > self.predictor.options.quick_s * _SLOW:
             self._was_slow(seconds)
         else:

@@ -42,6 +42,15 @@ class Stages:
         self.runs[layout].value += 1
         self.batch_rows.observe(rows)
 
+    def spent(
+        self, decode_s: float, queue_s: float, inference_s: float, encode_s: float, requests: int
+    ) -> None:
+        """As `lane.Tally.spent`."""
+        self.decode.observe(decode_s, requests)
+        self.queue.observe(queue_s, requests)
+        self.inference.observe(inference_s, requests)
+        self.encode.observe(encode_s if encode_s > 0.0 else 0.0, requests)
+
     def drop(self, reason: str) -> None:
         """A request was refused, or its work not done, for a reason other than what it asked."""
         self.dropped(reason).add()
@@ -110,7 +119,7 @@ class ServeMetrics:
         resident.follow(resident_bytes)
 
     def stages(self, model: str) -> Stages:
-        """The stages of one model, as of the last `fold`."""
+        """The stages of one model."""
         found = self._stages.get(model)
         if found is None:
             found = self._stages[model] = Stages(
@@ -128,7 +137,7 @@ class ServeMetrics:
         """
         account = Account(
             lambda status: self._requests.labels(path, model, status),
-            (self._latency.labels(path, model), self._tally, self.stages(model)) if infers else None,
+            (self._latency.labels(path, model), self._tally) if infers else None,
             (self._received, self._sent),
         )
         self._accounts.append(account)
@@ -143,6 +152,7 @@ class ServeMetrics:
 
     def beat(self) -> Beat:
         """What the routes that infer have answered so far; canaries and `oldest_s` are for others to add."""
+        self.fold()
         answered: dict[int, int] = {}
         for account in self._inferring:
             for status, number in account.by_status():
@@ -160,64 +170,48 @@ class ServeMetrics:
         )
 
 
-_Answered = tuple[int, float, int, int, float, float, float]
-"""Status, seconds, bytes received and sent; seconds in decode, queue and inference."""
-
-
 class Account:
-    """Counts the requests of one route; cheap enough for every request.
-
-    What is counted shows after `fold`: many at once cost a fraction of one by one.
-    """
+    """Counts the requests of one route; cheap enough for every request."""
 
     __slots__ = ("_by_status", "_latencies", "_pending", "_received", "_sent", "_start")
 
     def __init__(
         self,
         start: Callable[[str], Counter],
-        latencies: tuple[Histogram, Histogram, Stages] | None,
+        latencies: tuple[Histogram, Histogram] | None,
         volume: tuple[Counter, Counter],
     ) -> None:
         self._start = start
         self._by_status: dict[int, Counter] = {}
         self._latencies = latencies
-        self._pending: list[_Answered] = []
+        self._pending: list[float] = []
         self._received, self._sent = volume
 
     def count(self, status: int, seconds: float, ticket: Ticket, received: int, sent: int) -> None:
-        """One request: seconds from arrival to answer, what its stages took, bytes of both bodies."""
-        pending = self._pending
-        pending.append((status, seconds, received, sent, ticket.decode_s, ticket.queue_s, ticket.inference_s))
-        if len(pending) >= FOLD_AT:
-            self.fold()
-
-    def fold(self) -> None:
-        """Hand on what was counted.
-
-        What no stage accounts for was spent on the answer: rendering it, and handing it over to the loop.
-        """
-        if not self._pending:
-            return
-        answered, self._pending = self._pending, []
-        statuses, seconds, received, sent, _, _, _ = zip(*answered, strict=True)
-        self._received.value += sum(received)
-        self._sent.value += sum(sent)
-        for status in set(statuses):
-            counter = self._by_status.get(status)
-            if counter is None:
-                counter = self._by_status[status] = self._start(str(status))
-            counter.value += statuses.count(status)
+        """One request: seconds from arrival to answer, what it claimed of the engine, bytes of both bodies."""
+        counter = self._by_status.get(status)
+        if counter is None:
+            counter = self._by_status[status] = self._start(str(status))
+        counter.value += 1
+        self._received.value += received
+        self._sent.value += sent
         if self._latencies is None:
             return
-        exposed, tally, stages = self._latencies
-        exposed.observe_all(seconds)
-        tally.observe_all([each[1] for each in answered if each[0] < 400 or each[6]])
-        ran = [each for each in answered if each[6]]
-        for number, histogram in ((4, stages.decode), (5, stages.queue), (6, stages.inference)):
-            histogram.observe_all([each[number] for each in ran])
-        stages.encode.observe_all([max(0.0, each[1] - each[4] - each[5] - each[6]) for each in ran])
+        if status < 400 or ticket.inference_s:
+            pending = self._pending
+            pending.append(seconds)
+            if len(pending) >= FOLD_AT:
+                self.fold()
+        else:
+            self._latencies[0].observe(seconds)
+
+    def fold(self) -> None:
+        """Hand on the latencies that were kept back: many at once cost a fraction of one by one."""
+        if self._pending and self._latencies is not None:
+            for histogram in self._latencies:
+                histogram.observe_all(self._pending)
+            self._pending.clear()
 
     def by_status(self) -> Iterator[tuple[int, int]]:
         """How many requests ended with each status."""
-        self.fold()
         return ((status, int(counter.value)) for status, counter in self._by_status.items())

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import Callable, Iterable
 from typing import Final, Protocol
 
@@ -10,7 +9,6 @@ from sealift.serve.http.limits import HttpLimits
 from sealift.serve.http.message import Application
 from sealift.serve.http.render import HeadWriter
 
-_TURN_S: Final = 0.001
 _TOLD_AT_ONCE: Final = 128
 """How many connections too many are told so at a time; what comes beyond them is dropped."""
 
@@ -51,36 +49,9 @@ class Connections:
         self._securing: set[Connection] = set()
         self._drain_began = 0.0
         self._grace_s = 0.0
-        self._outbox: list[tuple[asyncio.Transport, bytes]] = []
-        self._outbox_since = 0.0
 
     def __len__(self) -> int:
         return len(self._open)
-
-    def send_soon(self, transport: asyncio.Transport, data: bytes, now: float) -> None:
-        """Write at the end of this turn of the event loop, at most `_TURN_S` after the first that waits.
-
-        Every write wakes its client; 32 of them in a row wake it once.
-
-        Args:
-            now: `time.perf_counter()`.
-        """
-        if len(self._open) == 1 and not self._outbox:
-            transport.write(data)
-            return
-        if not self._outbox:
-            self._outbox_since = now
-            asyncio.get_running_loop().call_soon(self.flush)
-        self._outbox.append((transport, data))
-        if now - self._outbox_since > _TURN_S:
-            self.flush()
-
-    def flush(self) -> None:
-        """Write what waits; call it before writing to a transport directly."""
-        outbox, self._outbox = self._outbox, []
-        for transport, data in outbox:
-            if not transport.is_closing():
-                transport.write(data)
 
     def opened(self, connection: Connection) -> bool:
         """Count a connection; False when it is one too many."""

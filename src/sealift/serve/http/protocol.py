@@ -417,7 +417,8 @@ class HttpConnection(asyncio.Protocol):
             self._write(head, body)
         else:
             data = head + body if isinstance(body, bytes) else b"".join((head, *body))
-            server.send_soon(self._transport, data, now)
+            if not self._transport.is_closing():
+                self._transport.write(data)
         server.application.finished(request, reply.status, size, now)
         if close:
             self._close(gently=request.keep_alive or request.refusal is not None)
@@ -425,7 +426,6 @@ class HttpConnection(asyncio.Protocol):
             self._deadline = server.clock() + self._limits.idle_s
 
     def _write(self, head: bytes, body: bytes | Sequence[Buffer] = b"") -> None:
-        self._server.flush()
         if not self._transport.is_closing():
             self._transport.writelines((head, body) if isinstance(body, bytes) else (head, *body))
 

@@ -93,12 +93,16 @@ class Routes:
             return problem(405, "method_not_allowed", text, headers=(("Allow", allowed),))
         lane = route.lane
         if lane is not None and not lane.in_turn and not lane.admission.has_room():
-            return self._overloaded(lane)
+            lane.refuse("overload")
+            return problem(503, "overloaded", OVERLOADED)
         return None
 
-    def _overloaded(self, lane: Lane) -> Reply:
-        lane.refuse("overload")
-        return problem(503, "overloaded", OVERLOADED)
+    def _enter(self, lane: Lane, request: Request) -> None:
+        """Let in a request that is here, whole. Raises: Unavailable: it would not be answered in time."""
+        if not lane.admission.enter(request.arrived):
+            lane.refuse("overload")
+            raise Unavailable(OVERLOADED, code="overloaded")
+        request.admission = lane.admission
 
     def again(self, request: Request) -> Outcome:
         """As `message.Application.again`."""
@@ -129,6 +133,8 @@ class Routes:
             self._in_flight -= 1
         if request.admission is not None:
             request.admission.left(now, seconds, counts=request.inference_s > 0.0)
+            if route.lane is not None:
+                route.lane.spent(request, seconds)
         if status == CLIENT_GONE and route.lane is not None and not request.inference_s:
             route.lane.refuse("abandoned")
         route.account.count(status, seconds, request, len(request.body), sent)
@@ -227,6 +233,7 @@ class Routes:
         def in_turn(request: Request) -> None:
             payloads, is_list = face.items(request)
             if is_list:
+                self._enter(lane, request)
                 spread(request, payloads)
                 return
             job = face.single(request, payloads[0])
@@ -310,10 +317,7 @@ class Routes:
                     in_turn(request)
                     return None
 
-            admission = lane.admission
-            if not admission.enter(request.arrived):
-                return self._overloaded(lane)
-            request.admission = admission
+            self._enter(lane, request)
 
             def begin() -> None:
                 request.queue_s = begins() - request.arrived
