@@ -95,11 +95,14 @@ def run_worker(
     options = replace(options, http=within_descriptors(options.http))
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, _stop_while_loading)
-    keep_freed_memory()
     predictors = load_all(service, options.run)
-    # What is loaded now stays: the collector need not walk it during requests.
+    # What is loaded now stays: the collector need not walk it during requests. What loading has left goes back to
+    # the system, and from then on what requests free is kept for the next ones.
     gc.collect()
     gc.freeze()
+    for predictor in predictors.values():
+        predictor.wide.idle()
+    keep_freed_memory()
     worker = Worker(service, predictors, options, render_metrics, canary)
     return uvloop.run(_led(worker, listener, channel, options.beat_s, grpc))
 
