@@ -147,10 +147,9 @@ def bundle_settings(prefix: Prefix, bundle: VerifiedBundle) -> Settings:
     store = store_of(prefix)
 
     def read(sha256: str) -> bytes | None:
-        if sha256 in bundle.bundle.objects:
-            return read_object(bundle.bundle, sha256, store.base)
-        path = store.base(sha256)
-        return path.read_bytes() if path is not None else None
+        path = None if sha256 in bundle.bundle.objects else store.base(sha256)
+        # What neither travels nor is here is refused there, by the name of what to carry.
+        return path.read_bytes() if path is not None else read_object(bundle.bundle, sha256, store.base)
 
     return settings_of(schema_in_bundle(bundle, read), read_site(prefix, bundle.release.product))
 
