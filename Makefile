@@ -36,12 +36,15 @@ $(KSERVE_STAMP): constraints/kserve.txt
 
 kserve: $(KSERVE_STAMP)
 
-# Two processes side by side: the tests that mostly wait for real parts, and all the others.
+# Two processes side by side: the tests that mostly wait for real parts, and all the others. Each has a folder for
+# temporary files of its own: pytest's cleaning up at the end of one would meet the other's.
 WAITING := tests/journey tests/killing tests/systemd
 test: $(STAMP) lint
-	$(BIN)/python -m pytest -q $(WAITING) > .waiting.log 2>&1 & waiting=$$!; \
+	apart=$$(mktemp -d /tmp/sXXXX); \
+	PYTEST_DEBUG_TEMPROOT=$$apart $(BIN)/python -m pytest -q $(WAITING) > .waiting.log 2>&1 & waiting=$$!; \
 	$(BIN)/python -m pytest -q $(addprefix --ignore=,$(WAITING)); others=$$?; \
 	wait $$waiting; waited=$$?; echo "$(WAITING):"; cat .waiting.log; rm -f .waiting.log; \
+	test $$waited -ne 0 || rm -rf "$$apart"; \
 	test $$others -eq 0 && test $$waited -eq 0
 
 test-fast: $(STAMP)
