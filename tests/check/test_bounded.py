@@ -12,6 +12,8 @@ import pytest
 
 from sealift.check.bounded import Bounds, run_bounded
 
+pytestmark = pytest.mark.slow  # together more than a second: the fast suite stays under a minute
+
 
 def python(code: str, *arguments: str) -> list[str]:
     return [sys.executable, "-I", "-S", "-c", code, *arguments]

@@ -13,6 +13,8 @@ from sealift.check.launch import Bounds, check_release, record_goldens, require_
 from sealift.check.report import CheckReport, Finding, decode_report
 from sealift.errors import NotActivated, UsageError
 
+pytestmark = pytest.mark.slow  # together more than a second: the fast suite stays under a minute
+
 REPORT = CheckReport((Finding("model m", True, "loads"),), True, {"m": 1.5}, 80.25, {"m": 2.25}, {"m": 16})
 
 

@@ -17,6 +17,8 @@ from tests.pack.test_delta import NEW, OLD
 
 from sealift.cli.main import run
 
+pytestmark = pytest.mark.slow  # together more than a second: the fast suite stays under a minute
+
 Captured = pytest.CaptureFixture[str]
 
 

@@ -14,6 +14,8 @@ from sealift.target.presets import PRESETS
 from sealift.target.target import PLATFORMS, Target
 from sealift.target.wish import PYTHONS
 
+pytestmark = pytest.mark.slow  # together more than a second: the fast suite stays under a minute
+
 ONLY_X86 = {"cykooz-resizer"}
 CONSTRAINTS = Path(__file__).parents[2] / "constraints"
 TARGETS = [

@@ -16,6 +16,8 @@ import pytest
 from sealift.demo import commands as subject
 from sealift.demo.commands import Subprocesses
 
+pytestmark = pytest.mark.slow  # together more than a second: the fast suite stays under a minute
+
 WORKER = """
 import signal, subprocess, sys
 signal.signal(signal.SIGTERM, {handler})

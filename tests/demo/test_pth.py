@@ -21,6 +21,8 @@ from hypothesis import strategies as st
 from sealift.demo.pth import read_tensors
 from sealift.errors import ModelError
 
+pytestmark = pytest.mark.slow  # together more than a second: the fast suite stays under a minute
+
 MAGIC = 0x1950A86A20F9469CFC6C
 FLOATS = np.arange(12, dtype="<f4")
 Pack = Callable[[bytes, dict[str, bytes]], bytes]

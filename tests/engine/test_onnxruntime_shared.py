@@ -22,6 +22,8 @@ from sealift.errors import ModelError, ModelFailed
 from sealift.model.examples import example_candidates
 from sealift.model.onnx_graph import adapt
 
+pytestmark = pytest.mark.slow  # together more than a second: the fast suite stays under a minute
+
 Zoo = dict[str, Callable[[Path], Path]]
 
 UNSERVABLE = {"bf16_edge", "int4_edge"}

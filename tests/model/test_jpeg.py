@@ -27,6 +27,8 @@ from sealift.model.declaration import ImageInput
 from sealift.model.image import ImagePreparation, photo_bytes, photo_in_json, photo_pixels
 from sealift.model.signature import TensorSpec
 
+pytestmark = pytest.mark.slow  # together more than a second: the fast suite stays under a minute
+
 Interpolation = Literal["nearest", "bilinear", "bicubic", "lanczos"]
 FULL: dict[Interpolation, int] = {"bilinear": 2, "bicubic": 8, "lanczos": 14}
 """The largest difference of a pixel that is decoded in full: rounding, and overshoot that is cut once a pass."""

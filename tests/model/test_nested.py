@@ -14,6 +14,8 @@ from sealift.errors import InvalidInput
 from sealift.model.datatypes import NUMPY_OF
 from sealift.model.nested import array_from_json, element_path, json_from_array
 
+pytestmark = pytest.mark.slow  # together more than a second: the fast suite stays under a minute
+
 NUMERIC = [name for name in NUMPY_OF if name not in ("BYTES", "BOOL")]
 SHAPES = hnp.array_shapes(min_dims=0, max_dims=4, min_side=1, max_side=4)
 

@@ -34,6 +34,8 @@ from sealift.pack.explain import Part
 from sealift.pack.pack import Packed
 from sealift.trust.vouch import Policy
 
+pytestmark = pytest.mark.slow  # together more than a second: the fast suite stays under a minute
+
 MODEL = "application/models/m/model.onnx"
 LIB = "dependencies/foo.libs/libfoo-0cf96a72.so.1.30"
 NEW_LIB = "dependencies/foo.libs/libfoo-15028c96.so.1.32"

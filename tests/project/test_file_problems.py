@@ -15,6 +15,8 @@ from sealift.errors import ProjectError
 from sealift.project.file import MAX_FILE_BYTES, load_project
 from sealift.project.keys import COLUMN_KEYS, INPUT_KEYS, NARROWING_KEYS, OUTPUT_KEYS, SECTION_KEYS
 
+pytestmark = pytest.mark.slow  # together more than a second: the fast suite stays under a minute
+
 TABLE: Final = Path(__file__).with_name("bad_files.txt").read_text(encoding="utf-8")
 GOOD: Final = '[project]\nname = "fraud"\nversion = "1.0"\n[model]\npath = "model.onnx"\n'
 

@@ -26,6 +26,8 @@ from sealift.serve.http.protocol import HttpConnection
 from sealift.serve.http.server import HttpServer
 from sealift.serve.http.tls import TlsFiles, check_tls, server_context, tls_files
 
+pytestmark = pytest.mark.slow  # together more than a second: the fast suite stays under a minute
+
 GET = b"GET /echo HTTP/1.1\r\nHost: box\r\n\r\n"
 GET_SLOW = GET.replace(b"/echo", b"/slow")
 

@@ -21,6 +21,8 @@ from sealift.model.examples import example_candidates
 from sealift.model.onnx_graph import adapt
 from sealift.model.service import ServedModel
 
+pytestmark = pytest.mark.slow  # together more than a second: the fast suite stays under a minute
+
 SAMPLES: dict[str, NDArray[Any]] = {
     name: np.array([[0, 1], [1, 0]], dtype) for name, dtype in NUMPY_OF.items() if name != "BYTES"
 }
