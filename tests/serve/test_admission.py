@@ -250,3 +250,16 @@ def test_requests_that_were_sent_one_behind_the_other_are_not_slower_for_that() 
             now += 0.002
             admission.left(now, now - came, counts=True)
     assert admission.expected_s() == pytest.approx(0.002)
+
+
+@pytest.mark.parametrize("slots", [1, 2])
+def test_a_worker_that_starts_under_overload_keeps_its_promise_from_the_first_request(slots: int) -> None:
+    """As after a switch: what a run takes was measured when the model was loaded, nothing has been answered yet."""
+
+    def longest_s(apart_s: float) -> float:
+        house = House(Admission(PROMISED_S, slots, apart_s), slots, lambda _: 0.010 * slots)
+        seen = house.offer(number / 1000 for number in range(300))
+        return max(seconds for _, seconds in seen.answered)
+
+    assert longest_s(0.010) <= PROMISED_S
+    assert longest_s(0.0) > PROMISED_S, "else this test shows nothing"

@@ -24,14 +24,16 @@ class Admission:
     Args:
         promised_s: 99 of 100 answers within; None: nothing is promised, everybody is let in.
         slots: requests that are worked on at the same time; that many are always let in.
+        apart_s: how far apart answers come while there is work, until they tell themselves; 0: not known. Without it
+            a worker that starts under overload would let everybody in at first.
     """
 
-    def __init__(self, promised_s: float | None, slots: int = 1) -> None:
+    def __init__(self, promised_s: float | None, slots: int = 1, apart_s: float = 0.0) -> None:
         self.promised_s = promised_s
         self.inside = 0
         self.share = _FIRST_SHARE
         self._slots = slots
-        self._apart_s = 0.0
+        self._apart_s = apart_s
         self._done = 0
         self._longest_s = 0.0
         self._idle_s = self._idle_since = 0.0

@@ -163,7 +163,9 @@ class Lane:
         self._pads = predictor.pads
         self.policy = BatchPolicy(predictor.max_rows, predictor.model.batching.wait_s)
         self._layouts = predictor.layouts.within(promised_s)
-        self.admission = Admission(promised_s, max(self._layouts.cores, 1))
+        slots = max(self._layouts.cores, 1)
+        abreast = max(slots, predictor.layouts.speedup)
+        self.admission = Admission(promised_s, slots, predictor.layouts.narrow_s / abreast)
         self.threads: Threads
         self.look_at: float | None = None
         self._tally = tally
