@@ -1,0 +1,1 @@
+"""Optimize: Project -> Variants + QualityReport."""
