@@ -11,8 +11,8 @@ from tests.serve.nets import mlp
 
 from sealift.check.golden import GoldenSet, encode_set
 from sealift.check.report import NEVER_HERE
-from sealift.cli.serve import _max_rows
-from sealift.cli.services import predictor_options, project_service, release_service, release_settings
+from sealift.cli.serve import _as_checked
+from sealift.cli.services import Chosen, predictor_options, project_service, release_service, release_settings
 from sealift.cli.worker import _rows_of
 from sealift.errors import BadSettings, StoreError
 from sealift.model.declaration import Output, ScoresOutput, TensorInput, TensorOutput
@@ -95,7 +95,7 @@ def batching(service: Service) -> dict[str, Batching]:
 
 
 def test_what_the_check_measured_is_served_where_the_proof_permits(tree: Path) -> None:
-    found = batching(release_service(tree, None, {"desk": 1, "fraud": 16}))
+    found = batching(release_service(tree, None, Chosen({"desk": 1, "fraud": 16})))
     assert found == {
         "desk": Batching("its rows see each other", 1, 0.0),
         "fraud": Batching("", 16, 0.0),
@@ -105,17 +105,17 @@ def test_what_the_check_measured_is_served_where_the_proof_permits(tree: Path) -
 
 def test_a_box_may_set_rows_and_wait_but_not_what_is_not_proven(tree: Path) -> None:
     text = "[models.fraud]\nbatch_max = 4\nbatch_wait_ms = 2\n[models.desk]\nbatch_max = 8\n"
-    found = batching(release_service(tree, site(tree, text), {"desk": 1, "fraud": 16}))
+    found = batching(release_service(tree, site(tree, text), Chosen({"desk": 1, "fraud": 16})))
     assert found["fraud"] == Batching("", 4, 0.002)
     assert found["desk"].reason == "its rows see each other"
-    never = batching(release_service(tree, site(tree, text), {"fraud": NEVER_HERE}))["fraud"]
+    never = batching(release_service(tree, site(tree, text), Chosen({"fraud": NEVER_HERE})))["fraud"]
     assert never.reason == "on this box a row among others was not the row alone when it was checked"
 
 
 def test_without_a_proof_nothing_is_batched_and_a_damaged_one_is_said(tree: Path) -> None:
     place = tree / "application" / "goldens" / "fraud.json"
     place.unlink()
-    assert batching(release_service(tree, None, {"fraud": 16}))["fraud"].reason == UNPROVEN
+    assert batching(release_service(tree, None, Chosen({"fraud": 16})))["fraud"].reason == UNPROVEN
     place.write_bytes(b"")
     with pytest.raises(StoreError, match=r"fraud\.json: damaged"):
         release_service(tree)
@@ -125,10 +125,10 @@ def test_what_was_measured_travels_on_the_workers_command_line(tree: Path) -> No
     """Each release brings its own: after a rollback the old one's figures count again."""
     check = {"max_rows": {"b.c": 16, "a": 0}}
     release = InstalledRelease("x", "1", "0" * 64, 1, tree, Path("/usr/bin/python3"), 1, 1, (), check)
-    flags = _max_rows(release)
+    flags = _as_checked(release)
     assert flags == ["--max-rows=a=0", "--max-rows=b.c=16"]
     assert dict(_rows_of(flag.removeprefix("--max-rows=")) for flag in flags) == check["max_rows"]
-    assert _max_rows(replace(release, check={})) == [], "an older sealift knows no such flag"
+    assert _as_checked(replace(release, check={})) == [], "an older sealift knows no such flag"
 
 
 def test_a_project_is_proven_when_it_is_loaded(tmp_path: Path) -> None:

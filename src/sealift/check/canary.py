@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from itertools import zip_longest
 from pathlib import Path
 
-from sealift.check.golden import Golden, differences, read_set
+from sealift.check.golden import Golden, differences, golden_file, read_set
 from sealift.check.payload import read_payload
 from sealift.engine.protocol import Arrays, Session
 from sealift.model.pipeline import Pipeline, build_pipeline
@@ -60,7 +60,7 @@ def load_canary(service: Service, goldens: Path) -> GoldenCanary | None:
         goldens: the folder of recorded inputs, as for `check_service`.
     Raises: StoreError: the recorded inputs are missing or damaged.
     """
-    recorded = [read_set(goldens / f"{model.name}.json").goldens for model in service.models]
+    recorded = [read_set(golden_file(goldens, model)).goldens for model in service.models]
     turns = [
         (model, found)
         for column in zip_longest(*recorded)

@@ -1,11 +1,14 @@
-"""Golden inputs: recorded once at pack, compared on every box (`application/goldens/MODEL.json`)."""
+"""Golden inputs: recorded once at pack, compared on every box.
+
+`application/goldens/MODEL.json`; of the variants that travel beside the first one `MODEL@VARIANT.json`.
+"""
 
 from __future__ import annotations
 
 import math
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
 
 import msgspec
 import numpy as np
@@ -13,7 +16,13 @@ from numpy.typing import NDArray
 
 from sealift.errors import StoreError
 from sealift.model.datatypes import NUMPY_OF, datatype_of
-from sealift.model.service import UNPROVEN
+from sealift.model.service import UNPROVEN, ServedModel
+
+ROUNDING: Final[Mapping[str, float]] = {"": 2.0**-13, "bf16": 2.0**-6, "fp16": 2.0**-6, "int8": 2.0**-4}
+"""What a model is calculated in -> the share of the largest output that two processors may differ by.
+
+Sums in another order, for fp32. bf16 and fp16 keep 8 and 11 bits, and the losses add up over the layers. In INT8 a
+value on the edge between two steps falls on either side; a step is 1/127 of a tensor's range, and some meet."""
 
 
 class GoldenTensor(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -122,12 +131,19 @@ def furthest(wanted: NDArray[Any], got: NDArray[Any]) -> float:
     return float(np.max(np.abs(a[finite] - b[finite]), initial=0.0))
 
 
-def tolerance_for(recorded: NDArray[Any], variants: list[NDArray[Any]]) -> float:
-    """Four times the spread over threads, at least the type's own rounding.
+def golden_file(folder: Path, model: ServedModel) -> Path:
+    """Where what was recorded of a model lies; of each of its variants apart, for they answer differently."""
+    is_first = not model.variants or model.variant == model.variants[0].name
+    return folder / (f"{model.name}.json" if is_first else f"{model.name}@{model.variant}.json")
 
-    The floor is 2^-13 (fp32, fp64) or 2^-6 (fp16) of the largest magnitude, for processors that order
-    sums otherwise; the result is rounded up to a power of two so that packing twice records the same.
-    Integers, booleans and strings: 0. Returns inf when a variant differs in kind (NaN for a number).
+
+def tolerance_for(recorded: NDArray[Any], variants: list[NDArray[Any]], precision: str = "") -> float:
+    """Four times the spread over threads, at least what processors may differ by.
+
+    Args:
+        precision: a key of `ROUNDING`, the floor; outputs in fp16 have that of fp16 at least.
+    Returns: rounded up to a power of two so that packing twice records the same. Integers, booleans and strings: 0.
+        inf when a variant differs in kind (NaN for a number).
     """
     if recorded.dtype.kind != "f":
         same = all(is_same(recorded, variant) for variant in variants)
@@ -137,7 +153,8 @@ def tolerance_for(recorded: NDArray[Any], variants: list[NDArray[Any]]) -> float
         return math.inf
     finite = recorded[np.isfinite(recorded)].astype(np.float64)
     scale = float(np.max(np.abs(finite), initial=0.0))
-    floor = scale * (2.0**-6 if recorded.dtype == np.float16 else 2.0**-13)
+    rounding = max(ROUNDING[precision], ROUNDING["fp16"] if recorded.dtype == np.float16 else 0.0)
+    floor = scale * rounding
     bound = max(4 * spread, floor, 2.0**-30)
     return float(2.0 ** math.ceil(math.log2(bound)))
 

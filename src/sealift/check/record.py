@@ -7,7 +7,7 @@ another number of cores must record the same). Rows among others need none: the 
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
@@ -17,6 +17,7 @@ from sealift.check.golden import (
     GoldenOutput,
     GoldenSet,
     encode_set,
+    golden_file,
     is_same,
     tensor_of,
     tolerance_for,
@@ -40,6 +41,7 @@ class _Sessions:
 
     one: Session
     several: tuple[Session, ...]
+    precision: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,7 +62,7 @@ def record_service(service: Service, payloads: Path | None, destination: Path) -
     """
     notes: list[str] = []
     destination.mkdir(parents=True, exist_ok=True)
-    for model in service.models:
+    for model in _all_variants(service):
         sessions = _sessions(model)
         if sessions.one.device not in model.device:
             wanted = ", ".join(model.device)
@@ -68,12 +70,19 @@ def record_service(service: Service, payloads: Path | None, destination: Path) -
         recorded = _record_model(
             model, _payloads_of(model, payloads, len(service.models)), sessions, destination
         )
-        (destination / f"{model.name}.json").write_bytes(encode_set(recorded))
+        golden_file(destination, model).write_bytes(encode_set(recorded))
+        as_variant = f" as {model.variant}" if len(model.variants) > 1 else ""
         if not recorded.goldens:
-            notes.append(f"model {model.name} is not golden-checked: {recorded.reason}")
+            notes.append(f"model {model.name}{as_variant} is not golden-checked: {recorded.reason}")
         if recorded.batch_reason:
-            notes.append(f"model {model.name} is not batched: {recorded.batch_reason}")
+            notes.append(f"model {model.name}{as_variant} is not batched: {recorded.batch_reason}")
     return tuple(notes)
+
+
+def _all_variants(service: Service) -> Iterator[ServedModel]:
+    for model in service.models:
+        yield model
+        yield from (model.running_as(variant.name) for variant in model.variants[1:])
 
 
 def _payloads_of(model: ServedModel, payloads: Path | None, models: int) -> tuple[Path, ...]:
@@ -94,7 +103,8 @@ def _record_model(
 
 
 def _sessions(model: ServedModel) -> _Sessions:
-    return _Sessions(_load(model, 1), tuple(_load(model, threads) for threads in THREADS))
+    several = tuple(_load(model, threads) for threads in THREADS)
+    return _Sessions(_load(model, 1), several, model.precision)
 
 
 def _load(model: ServedModel, threads: int) -> Session:
@@ -169,7 +179,7 @@ def _outputs(inputs: Arrays, sessions: _Sessions) -> tuple[GoldenOutput, ...]:
     variants = [session.run(inputs) for session in sessions.several]
     kept = []
     for name, value in recorded.items():
-        tolerance = tolerance_for(value, [run[name] for run in variants])
+        tolerance = tolerance_for(value, [run[name] for run in variants], sessions.precision)
         if is_same(value, repeated[name]) and not math.isinf(tolerance):
             kept.append(GoldenOutput(tensor=tensor_of(name, value), tolerance=tolerance))
     return tuple(kept)

@@ -29,7 +29,7 @@ class CheckReport:
     Per model, from golden inputs, one at a time: `latency_ms` is the median answer, `latency_p99_ms` the p99 (of
     fewer than 100 runs the longest). `memory_mb`: peak resident 10^6 bytes. `max_rows` is per model the most rows
     of several requests that should share a run here; 1: none. `trials_mb` were held beyond that while sizes were
-    tried that are not used.
+    tried that are not used. `variants` is per model that travels in several the one that answers quickest here.
     """
 
     findings: tuple[Finding, ...]
@@ -39,6 +39,7 @@ class CheckReport:
     latency_p99_ms: Mapping[str, float] = field(default_factory=dict)
     max_rows: Mapping[str, int] = field(default_factory=dict)
     trials_mb: float = 0.0
+    variants: Mapping[str, str] = field(default_factory=dict)
 
     @property
     def ok(self) -> bool:
@@ -62,6 +63,7 @@ class CheckReport:
             "latency_p99_us": {name: round(value * 1000) for name, value in self.latency_p99_ms.items()},
             "max_rows": dict(self.max_rows),
             "memory_kb": round(self.memory_mb * 1000),
+            "variants": dict(self.variants),
             "notes": [f"{finding.name}: {finding.detail}" for finding in self.findings],
         }
 
@@ -81,6 +83,7 @@ def decode_report(text: str) -> CheckReport:
             latency_p99_ms=doc.get("latency_p99_ms", {}),
             max_rows={name: int(rows) for name, rows in doc.get("max_rows", {}).items()},
             trials_mb=float(doc.get("trials_mb", 0.0)),
+            variants={name: str(variant) for name, variant in doc.get("variants", {}).items()},
         )
     except (ValueError, KeyError, TypeError, AttributeError) as error:
         raise StoreError(f"the check printed something else than a report: {text[:200]!r}") from error

@@ -2,23 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
-from dataclasses import dataclass, field, replace
+from collections.abc import Iterator
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Final
 
-from sealift.check.golden import Golden, GoldenSet, differences, read_set
 from sealift.check.latency import Latency, measure
-from sealift.check.payload import read_payload
+from sealift.check.loaded import LoadedModel, answering, as_served, compare, golden_inputs, load_model
 from sealift.check.report import NEVER_HERE, CheckReport, Finding
-from sealift.engine.choose import engine_of
+from sealift.check.variants import Choice, choose_variant
 from sealift.engine.proof import NO_ROWS, Effort, why_not_batched
-from sealift.engine.protocol import QUICK_RUN_S, Arrays, EngineOptions, Loaded, Session
+from sealift.engine.protocol import Arrays, Session
+from sealift.engine.stored import give_back_free_memory
 from sealift.engine.tuning import LONGEST_RUN_S, Bounds, Measured, forget_peak, peak_resident_bytes
 from sealift.engine.tuning import measure as measure_batches
-from sealift.errors import ModelError, RequestError, SealiftError
-from sealift.model.arrays import Prepared
-from sealift.model.pipeline import Pipeline, build_pipeline
+from sealift.errors import ModelError, SealiftError
 from sealift.model.service import ServedModel, Service
 from sealift.model.settings import Schema, Settings
 
@@ -42,7 +40,10 @@ def check_service(service: Service, goldens: Path, settings: Settings | None = N
     checked: list[bool] = []
     for model in service.models:
         try:
-            loaded = _load(model, goldens, settings)
+            if len(model.variants) > 1:
+                model = _chosen(model, goldens, settings, measured)
+                findings.append(measured.choices[model.name].finding)
+            loaded = load_model(model, goldens, settings)
             checked.append(bool(loaded.recorded.goldens))
             findings += _findings(loaded, settings, measured)
         except SealiftError as error:
@@ -61,6 +62,7 @@ def check_service(service: Service, goldens: Path, settings: Settings | None = N
         latency_p99_ms={name: latency.tail_ms for name, latency in measured.latencies.items()},
         max_rows=measured.max_rows,
         trials_mb=measured.memory.trials_bytes / 1e6,
+        variants={name: choice.model.variant for name, choice in measured.choices.items()},
     )
 
 
@@ -88,53 +90,33 @@ class _Measured:
 
     latencies: dict[str, Latency] = field(default_factory=dict)
     max_rows: dict[str, int] = field(default_factory=dict)
+    choices: dict[str, Choice] = field(default_factory=dict)
     memory: _Memory = field(default_factory=_Memory)
 
 
-@dataclass(frozen=True, slots=True)
-class _Loaded:
-    """A model as a worker would run it, and what was recorded of it."""
-
-    model: ServedModel
-    session: Loaded
-    pipeline: Pipeline
-    recorded: GoldenSet
-    folder: Path
+def _chosen(model: ServedModel, goldens: Path, settings: Settings, measured: _Measured) -> ServedModel:
+    """The variant that answers here; what the others held while they were timed does not count."""
+    measured.memory.peak_mb()
+    measured.choices[model.name] = choose_variant(model, goldens, settings)
+    give_back_free_memory()
+    measured.memory.leave_out()
+    return measured.choices[model.name].model
 
 
-def _load(model: ServedModel, goldens: Path, settings: Settings) -> _Loaded:
-    session = _session(model, settings.threads)
-    recorded = read_set(goldens / f"{model.name}.json")
-    return _Loaded(model, session, build_pipeline(model), recorded, goldens)
-
-
-def _session(model: ServedModel, threads: int) -> Loaded:
-    return engine_of(model).load(model.path, EngineOptions(threads=threads, device=model.device))
-
-
-def _as_served(loaded: _Loaded, settings: Settings) -> tuple[_Loaded, Latency]:
-    """With as many threads as a worker gives it, and how long its answers take."""
-    latency = measure(_answering(loaded))
-    if settings.threads == 1 or latency.median_ms >= QUICK_RUN_S * 1000:
-        return loaded, latency
-    alone = replace(loaded, session=_session(loaded.model, 1))
-    return alone, measure(_answering(alone))
-
-
-def _findings(loaded: _Loaded, settings: Settings, measured: _Measured) -> Iterator[Finding]:
+def _findings(loaded: LoadedModel, settings: Settings, measured: _Measured) -> Iterator[Finding]:
     name, recorded = loaded.model.name, loaded.recorded
     yield Finding(f"model {name}", True, f"loads, runs on {_device(loaded)}")
     if not recorded.goldens:
         yield Finding(f"golden inputs of {name}", True, f"not golden-checked: {recorded.reason}")
         yield _batching(loaded, settings, measured)
         return
-    problems = _compare(loaded)
+    problems = compare(loaded)
     if problems:
         more = len(problems) - SHOWN_PROBLEMS
         text = "; ".join(problems[:SHOWN_PROBLEMS]) + (f"; and {more} more" if more > 0 else "")
         yield Finding(f"golden inputs of {name}", False, text)
         return
-    loaded, measured.latencies[name] = _as_served(loaded, settings)
+    loaded, measured.latencies[name] = as_served(loaded, settings)
     median_ms = measured.latencies[name].median_ms
     yield Finding(
         f"golden inputs of {name}", True, f"{len(recorded.goldens)} as recorded, {median_ms:.2f} ms each"
@@ -143,7 +125,7 @@ def _findings(loaded: _Loaded, settings: Settings, measured: _Measured) -> Itera
     yield _batching(loaded, settings, measured)
 
 
-def _batching(loaded: _Loaded, settings: Settings, measured: _Measured) -> Finding:
+def _batching(loaded: LoadedModel, settings: Settings, measured: _Measured) -> Finding:
     """How many rows pay here, and whether they stay what they are: other processors, other engine paths."""
     name, recorded = loaded.model.name, loaded.recorded
     title = f"batching of {name}"
@@ -164,7 +146,7 @@ def _batching(loaded: _Loaded, settings: Settings, measured: _Measured) -> Findi
     return Finding(title, True, found.words + (f"; this box sets at most {wanted}" if wanted else ""))
 
 
-def _measured(loaded: _Loaded, settings: Settings, inputs: Arrays, memory: _Memory) -> Measured:
+def _measured(loaded: LoadedModel, settings: Settings, inputs: Arrays, memory: _Memory) -> Measured:
     """What sizes take, on a session that is gone afterwards."""
     memory.peak_mb()
     session = _when_busy(loaded, settings)
@@ -175,7 +157,7 @@ def _measured(loaded: _Loaded, settings: Settings, inputs: Arrays, memory: _Memo
     return found
 
 
-def _when_busy(loaded: _Loaded, settings: Settings) -> Session:
+def _when_busy(loaded: LoadedModel, settings: Settings) -> Session:
     """Batches form when there is much to do, and then a worker's runs have one thread each."""
     session = loaded.session
     if settings.threads == 1 or session.device != "cpu":
@@ -195,63 +177,20 @@ def _bounds(settings: Settings) -> Bounds:
     )
 
 
-def _device(loaded: _Loaded) -> str:
+def _device(loaded: LoadedModel) -> str:
     """`cpu`, `cpu, degraded: cuda cannot be used: ...`."""
     degraded = loaded.session.degraded
     return f"{loaded.session.device}, degraded: {degraded}" if degraded else loaded.session.device
 
 
-def _compare(loaded: _Loaded) -> list[str]:
-    problems: list[str] = []
-    for golden in loaded.recorded.goldens:
-        try:
-            inputs = golden_inputs(golden, loaded.pipeline, loaded.folder)
-            problems += differences(golden, loaded.session.run(inputs))
-        except RequestError as error:
-            problems.append(f"golden input {golden.name}: {error.message}")
-    return problems
-
-
-def golden_inputs(golden: Golden, pipeline: Pipeline, folder: Path) -> Arrays:
-    """The tensors of a golden input: through pre-processing when it is a payload, else as recorded."""
-    if golden.payload is not None:
-        return pipeline.prepare(read_payload(folder / golden.payload)).inputs
-    return golden.tensors()
-
-
-def _answering(loaded: _Loaded) -> Callable[[int], object]:
-    """One answer a call, the golden inputs in turn: from the payload, where one was recorded, to the JSON."""
-    steps = [_step(golden, loaded) for golden in loaded.recorded.goldens]
-    return lambda number: steps[number % len(steps)]()
-
-
-def _step(golden: Golden, loaded: _Loaded) -> Callable[[], object]:
-    session, pipeline = loaded.session, loaded.pipeline
-    if golden.payload is not None:
-        payload = read_payload(loaded.folder / golden.payload)
-
-        def answer() -> object:
-            prepared = pipeline.prepare(payload)
-            return pipeline.answer(session.run(prepared.inputs), prepared)
-
-        return answer
-    prepared = Prepared(golden_inputs(golden, pipeline, loaded.folder))
-    try:
-        pipeline.answer(session.run(prepared.inputs), prepared)
-    except RequestError:
-        # Made-up tensors need not mean anything to a handler: then the run alone is measured.
-        return lambda: session.run(prepared.inputs)
-    return lambda: pipeline.answer(session.run(prepared.inputs), prepared)
-
-
-def _latency(loaded: _Loaded, latencies: dict[str, Latency], permitted_ms: float | None) -> Finding:
+def _latency(loaded: LoadedModel, latencies: dict[str, Latency], permitted_ms: float | None) -> Finding:
     """Measured a second time before it is refused: another program's burst is not the release's fault."""
     name = loaded.model.name
     title, first = f"latency of {name}", latencies[name]
     if permitted_ms is None or first.tail_ms <= permitted_ms:
         promise = "" if permitted_ms is None else f", {permitted_ms:g} ms are permitted"
         return Finding(title, True, first.words + promise)
-    second = measure(_answering(loaded))
+    second = measure(answering(loaded))
     latencies[name] = min(first, second, key=lambda latency: latency.tail_ms)
     if second.tail_ms <= permitted_ms:
         return Finding(

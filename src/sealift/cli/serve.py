@@ -119,7 +119,7 @@ def _care(prefix: Prefix, name: str, launch: Callable[[InstalledRelease], Worker
 def launch_of(site: Path, flags: Sequence[str], release: InstalledRelease) -> WorkerLaunch:
     """A worker of that release, in its own interpreter; the box's settings are read when it starts."""
     given = [f"--site={site}"] if site.is_file() else []
-    argv = release.command("_worker", f"--tree={release.tree}", *flags, *_max_rows(release), *given)
+    argv = release.command("_worker", f"--tree={release.tree}", *flags, *_as_checked(release), *given)
     memory_kb = release.check.get("memory_kb")
     return WorkerLaunch(
         argv,
@@ -130,10 +130,13 @@ def launch_of(site: Path, flags: Sequence[str], release: InstalledRelease) -> Wo
     )
 
 
-def _max_rows(release: InstalledRelease) -> list[str]:
-    """What its own check measured; a release whose sealift does not measure is not told either."""
-    found = release.check.get("max_rows", {})
-    return [f"--max-rows={model}={rows}" for model, rows in sorted(found.items())]
+def _as_checked(release: InstalledRelease) -> list[str]:
+    """What its own check measured and chose; a release whose sealift does not is not told either."""
+    rows, variants = release.check.get("max_rows", {}), release.check.get("variants", {})
+    return [
+        *(f"--max-rows={model}={found}" for model, found in sorted(rows.items())),
+        *(f"--variant={model}={chosen}" for model, chosen in sorted(variants.items())),
+    ]
 
 
 def _absolute(path: Path | None) -> str | None:

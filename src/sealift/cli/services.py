@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -11,7 +11,7 @@ import msgspec
 
 from sealift import canonical
 from sealift.bundle.documents import decode_release
-from sealift.check.golden import read_batch_reason
+from sealift.check.golden import golden_file, read_batch_reason
 from sealift.check.report import NEVER_HERE
 from sealift.model.declaration import ScoresOutput
 from sealift.model.service import PROVEN_AT_LOAD, Batching, ServedModel, Service
@@ -23,20 +23,32 @@ if TYPE_CHECKING:
     from sealift.serve.predictor import PredictorOptions
 
 
-def release_service(
-    tree: Path, site: Path | None = None, max_rows: Mapping[str, int] | None = None
-) -> Service:
+@dataclass(frozen=True, slots=True)
+class Chosen:
+    """By model, what the check of a release measured on this box: rows of a run, and the quickest variant.
+
+    What is not there was not measured: then the first variant answers.
+    """
+
+    max_rows: Mapping[str, int] = field(default_factory=dict)
+    variants: Mapping[str, str] = field(default_factory=dict)
+
+
+def release_service(tree: Path, site: Path | None = None, chosen: Chosen = Chosen()) -> Service:
     """What an installed release serves on this box.
 
     Args:
         site: the box's site file; device, threshold and batching of it count here. None: as the release says.
-        max_rows: by model, what the check of this release measured on this box; what is not there is not measured.
+        chosen: what the check of this release found on this box.
     Raises: MalformedBundle, ModelError: the tree is damaged. BadSettings, StoreError: the site file.
     """
     raw = (tree / "release.json").read_bytes()
     release = decode_release(raw)
     application = tree / "application"
-    models = load_models((application / "service.json").read_bytes(), application)
+    models = tuple(
+        model.running_as(chosen.variants[model.name]) if model.name in chosen.variants else model
+        for model in load_models((application / "service.json").read_bytes(), application)
+    )
     settings = release_settings(tree, site)
     return Service(
         release.product,
@@ -44,7 +56,7 @@ def release_service(
         tuple(
             replace(
                 _with_settings(model, settings),
-                batching=_batching(model, application, settings, max_rows or {}),
+                batching=_batching(model, application, settings, chosen.max_rows),
             )
             for model in models
         ),
@@ -85,7 +97,7 @@ def _batching(
     model: ServedModel, application: Path, settings: Settings, max_rows: Mapping[str, int]
 ) -> Batching:
     """The proof of the pack and the check of this box forbid; a setting only chooses below what they allow."""
-    reason = read_batch_reason(application / "goldens" / f"{model.name}.json")
+    reason = read_batch_reason(golden_file(application / "goldens", model))
     measured = max_rows.get(model.name)
     if not reason and measured == NEVER_HERE:
         reason = "on this box a row among others was not the row alone when it was checked"

@@ -16,6 +16,7 @@ from pathlib import Path
 
 from sealift.check.canary import load_canary
 from sealift.cli.services import (
+    Chosen,
     predictor_options,
     project_service,
     project_settings,
@@ -44,6 +45,14 @@ def configure(parser: argparse.ArgumentParser) -> None:
         type=_rows_of,
         metavar="MODEL=N",
         help="rows of a run, as the check of this release measured here",
+    )
+    parser.add_argument(
+        "--variant",
+        action="append",
+        default=[],
+        type=_variant_of,
+        metavar="MODEL=NAME",
+        help="the variant that was quickest here, as the check of this release measured",
     )
     parser.add_argument("--listen-fd", type=int, required=True)
     parser.add_argument("--supervisor-fd", type=int, required=True)
@@ -86,7 +95,7 @@ def _grpc() -> Iterator[socket.socket | None]:
 @contextlib.contextmanager
 def _service(args: argparse.Namespace) -> Iterator[Service]:
     if args.tree is not None:
-        yield release_service(args.tree, args.site, dict(args.max_rows))
+        yield release_service(args.tree, args.site, Chosen(dict(args.max_rows), dict(args.variant)))
         return
     with tempfile.TemporaryDirectory() as workspace:
         yield project_service(args.project, Path(workspace))
@@ -95,6 +104,11 @@ def _service(args: argparse.Namespace) -> Iterator[Service]:
 def _rows_of(text: str) -> tuple[str, int]:
     model, _, rows = text.rpartition("=")
     return model, int(rows)
+
+
+def _variant_of(text: str) -> tuple[str, str]:
+    model, _, variant = text.rpartition("=")
+    return model, variant
 
 
 def _options(args: argparse.Namespace) -> WorkerOptions:

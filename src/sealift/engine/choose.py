@@ -18,7 +18,19 @@ def engine_of(model: ServedModel) -> Engine:
     """
     names = tuple(spec.name for spec in model.signature.inputs)
     results = tuple(spec.name for spec in model.signature.outputs)
+    if model.precision == "bf16":
+        return _in_bf16(model, names, results)
     return engine_for(model.path, model.engine, names, results)
+
+
+def _in_bf16(model: ServedModel, names: tuple[str, ...], results: tuple[str, ...]) -> Engine:
+    """Raises: ModelError: only OpenVINO calculates in another precision than the file's."""
+    engine = model.engine or default_engine(model.path)
+    if engine != "openvino":
+        raise ModelError(f"{model.path.name}: {engine} does not calculate in bf16, openvino does")
+    from sealift.engine.openvino import OpenVino
+
+    return OpenVino(names, results, precision="bf16")
 
 
 def engine_for(

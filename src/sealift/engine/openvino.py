@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import threading
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
 
@@ -28,12 +29,16 @@ _FOREIGN = (Exception,)
 class OpenVino:
     """Loads `.xml` with its `.bin`, and `.onnx` where a project asks for this engine.
 
-    `inputs`, `outputs`: the tensors' names, in order; empty: as OpenVINO names them.
+    `inputs`, `outputs`: the tensors' names, in order; empty: as OpenVINO names them. `precision`: what it calculates
+    in where the file is in floating point, `f32` or `bf16`; a processor without bf16 calculates in f32.
     """
 
-    def __init__(self, inputs: Sequence[str] = (), outputs: Sequence[str] = ()) -> None:
+    def __init__(
+        self, inputs: Sequence[str] = (), outputs: Sequence[str] = (), *, precision: str = PRECISION
+    ) -> None:
         self._inputs = tuple(inputs)
         self._outputs = tuple(outputs)
+        self._precision = precision
 
     def load(self, model: Path, options: EngineOptions) -> OpenVinoSession:
         """As `engine.protocol.Engine.load`.
@@ -52,18 +57,27 @@ class OpenVino:
         read = read_ir(model)
         inputs = _named(model, self._inputs, port_names(read.inputs, "input"))
         outputs = _named(model, self._outputs, port_names(read.outputs, "output"))
-        return OpenVinoSession(read, _compiled(read, model, options.threads), model, inputs, outputs)
+        source = _Source(read, model, self._precision)
+        return OpenVinoSession(source, _compiled(source, options.threads), inputs, outputs)
+
+
+@dataclass(frozen=True, slots=True)
+class _Source:
+    """What a layout is compiled from: OpenVINO's model, its file, and the precision to calculate in."""
+
+    model: Any
+    path: Path
+    precision: str
 
 
 class OpenVinoSession:
     """One compiled model. Each thread that runs it has a request of its own, and with it its own buffers."""
 
     def __init__(
-        self, model: Any, compiled: Any, path: Path, inputs: tuple[str, ...], outputs: tuple[str, ...]
+        self, source: _Source, compiled: Any, inputs: tuple[str, ...], outputs: tuple[str, ...]
     ) -> None:
-        self._model = model
+        self._source = source
         self._compiled = compiled
-        self._path = path
         self._own = threading.local()
         self.device = "cpu"
         self.degraded = ""
@@ -74,8 +88,8 @@ class OpenVinoSession:
         """As `engine.protocol.Loaded.with_threads`; a second layout lays out its own weights."""
         if not may_copy:
             return None
-        compiled = _compiled(self._model, self._path, threads)
-        again = OpenVinoSession(self._model, compiled, self._path, self.input_names, self.output_names)
+        compiled = _compiled(self._source, threads)
+        again = OpenVinoSession(self._source, compiled, self.input_names, self.output_names)
         again.degraded = self.degraded
         return again
 
@@ -116,17 +130,17 @@ def _named(model: Path, names: tuple[str, ...], own: tuple[str, ...]) -> tuple[s
     return names or own
 
 
-def _compiled(model: Any, path: Path, threads: int) -> Any:
+def _compiled(source: _Source, threads: int) -> Any:
     """Raises: ModelError.
 
     As many streams as runs fit side by side: without a stream of its own a run waits for another's.
     """
     cores = len(os.sched_getaffinity(0))
-    settings: dict[str, Any] = {"PERFORMANCE_HINT": "LATENCY", "INFERENCE_PRECISION_HINT": PRECISION}
+    settings: dict[str, Any] = {"PERFORMANCE_HINT": "LATENCY", "INFERENCE_PRECISION_HINT": source.precision}
     if threads:
         streams = max(1, cores // threads)
         settings |= {"INFERENCE_NUM_THREADS": streams * threads, "NUM_STREAMS": streams}
     try:
-        return runtime().compile_model(model, "CPU", settings)
+        return runtime().compile_model(source.model, "CPU", settings)
     except _FOREIGN as error:
-        raise ModelError(f"{path.name}: OpenVINO cannot load it: {words_of(error)}") from error
+        raise ModelError(f"{source.path.name}: OpenVINO cannot load it: {words_of(error)}") from error

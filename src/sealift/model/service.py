@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Final
 
+from sealift.errors import ModelError
 from sealift.model.declaration import Input, Output
 from sealift.model.signature import Signature
 
@@ -28,10 +29,26 @@ class Batching:
 
 
 @dataclass(frozen=True, slots=True)
+class Variant:
+    """A file that answers in a model's place, made and measured by `sealift optimize`.
+
+    `engine` as in `ServedModel`. `precision` is what most of it is calculated in, `bf16`, `fp16` or `int8`; empty: as
+    the project's own file is. Only for bf16 the engine has to be told.
+    """
+
+    name: str
+    path: Path
+    engine: str = ""
+    precision: str = ""
+
+
+@dataclass(frozen=True, slots=True)
 class ServedModel:
     """One model, ready to be loaded: paths are absolute. `handler` is a Python file, `tokenizer` a tokenizer.json.
 
-    `engine` is one of `model.engines.ENGINES`; empty: the default of the file's suffix.
+    `engine` is one of `model.engines.ENGINES`; empty: the default of the file's suffix. `variants` are those that
+    travel, the one to begin with first; `variant` is the name of the one that `path`, `engine` and `precision`
+    mean; nothing where the model was not optimised.
     """
 
     name: str
@@ -44,6 +61,26 @@ class ServedModel:
     device: tuple[str, ...] = ("cpu",)
     engine: str = ""
     batching: Batching = Batching()
+    precision: str = ""
+    variant: str = ""
+    variants: tuple[Variant, ...] = ()
+
+    def running_as(self, name: str) -> ServedModel:
+        """The same model, answered by one of its variants.
+
+        Raises: ModelError: no variant of that name travels.
+        """
+        for variant in self.variants:
+            if variant.name == name:
+                return replace(
+                    self,
+                    path=variant.path,
+                    engine=variant.engine,
+                    precision=variant.precision,
+                    variant=name,
+                )
+        known = ", ".join(variant.name for variant in self.variants) or "none"
+        raise ModelError(f"model {self.name} has no variant {name!r} (those that travel: {known})")
 
 
 @dataclass(frozen=True, slots=True)

@@ -11,12 +11,19 @@ import msgspec
 
 from sealift.errors import MalformedBundle, ModelError
 from sealift.model.declaration import Input, Output
-from sealift.model.service import ServedModel
+from sealift.model.service import ServedModel, Variant
 from sealift.model.signature import Signature
 
 FORMAT: Final = 1
 _FLOAT: Final = "$float"
 """JSON has no NaN, and a table may declare `missing = nan`: `{"$float": "nan"}` stands for it."""
+
+
+class _Variant(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    name: str
+    path: str
+    engine: str = ""
+    precision: str = ""
 
 
 class _Model(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -29,6 +36,7 @@ class _Model(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
     handler: str | None = None
     tokenizer: str | None = None
     engine: str = ""
+    variants: tuple[_Variant, ...] = ()
 
 
 class _Document(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -86,11 +94,23 @@ def _to_record(model: ServedModel, root: Path) -> _Model:
         engine=model.engine,
         handler=None if model.handler is None else _relative(model.handler, root),
         tokenizer=None if model.tokenizer is None else _relative(model.tokenizer, root),
+        variants=tuple(
+            _Variant(
+                name=each.name,
+                path=_relative(each.path, root),
+                engine=each.engine,
+                precision=each.precision,
+            )
+            for each in model.variants
+        ),
     )
 
 
 def _from_record(record: _Model, root: Path) -> ServedModel:
-    return ServedModel(
+    variants = tuple(
+        Variant(each.name, _inside(each.path, root), each.engine, each.precision) for each in record.variants
+    )
+    model = ServedModel(
         name=record.name,
         path=_inside(record.path, root),
         signature=record.signature,
@@ -100,7 +120,9 @@ def _from_record(record: _Model, root: Path) -> ServedModel:
         engine=record.engine,
         handler=None if record.handler is None else _inside(record.handler, root),
         tokenizer=None if record.tokenizer is None else _inside(record.tokenizer, root),
+        variants=variants,
     )
+    return model.running_as(variants[0].name) if variants else model
 
 
 def _relative(path: Path, root: Path) -> str:
