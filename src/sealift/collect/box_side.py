@@ -24,6 +24,7 @@ CONNECTED_ONLY = (
     "model/onnx_graph.py",
     "optimize/*",
     "pack/*",
+    "project/optimized.py",
     "project/scaffold.py",
     "project/served.py",
     "project/templates.py",

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Literal
 
 from sealift.model.declaration import Input, Output, TensorInput, TensorOutput
 from sealift.model.schema import Schema
@@ -62,12 +63,24 @@ class ModelEntry:
 
 @dataclass(frozen=True, slots=True)
 class Optimize:
-    """`[optimize]`, as declared; used by `sealift optimize`."""
+    """`[optimize]`: what `sealift optimize` tries, and what a variant has to meet.
+
+    `metric` is a name of `METRICS` or a Python file; None: what the kind of output asks for. `unproven` says what
+    becomes of a variant that the data can neither prove nor refute: `keep` the reference, or `ship` it. `travel`: how
+    many variants the bundle carries at most, for the box to choose from.
+    """
 
     candidates: tuple[str, ...] = ()
     calibration: Path | None = None
     evaluation: Path | None = None
-    max_accuracy_drop_points: float | None = None
+    label: str = "label"
+    metric: str | Path | None = None
+    max_accuracy_drop_points: float = 1.0
+    min_agreement: float = 0.95
+    min_speedup: float = 1.05
+    prefer: Literal["speed", "size"] = "speed"
+    unproven: Literal["keep", "ship"] = "keep"
+    travel: int = 1
 
 
 @dataclass(frozen=True, slots=True)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from dataclasses import replace
 from pathlib import Path
-from typing import Final
+from typing import Final, Literal
 
 from sealift.model.words import quoted, shown
 from sealift.project.folder import Unfit
@@ -22,7 +22,11 @@ VERSION: Final = Form(
     re.compile(r"[0-9A-Za-z][0-9A-Za-z._+-]{0,63}"), 'a version such as "1.4.0" (at most 64 characters)'
 )
 PLATFORMS: Final = ("linux-x86_64", "linux-aarch64")
-CANDIDATES: Final = ("fp32", "bf16", "fp16", "int8-static", "int8-nncf", "int8-dynamic")
+CANDIDATES: Final = ("fp32", "bf16", "fp16", "int8-static", "int8-nncf", "int8-dynamic", "onnx")
+METRICS: Final = ("top1", "top5", "auc", "f1", "rmse", "cosine", "agreement")
+"""What may stand as `[optimize] metric`, beside a Python file."""
+PREFERENCES: Final[tuple[Literal["speed", "size"], ...]] = ("speed", "size")
+UNPROVEN: Final[tuple[Literal["keep", "ship"], ...]] = ("keep", "ship")
 MAX_MODEL_MB: Final = 1024
 
 _GLIBC: Final = Form(re.compile(r"2\.[0-9]{1,2}"), 'a version of the C library such as "2.31"')
@@ -46,6 +50,9 @@ _ADVISORY: Final = Form(
 )
 _SHARE: Final = Range("a share above 0 and below 1, such as 0.9995", lambda x: 0 < x < 1)
 _POINTS: Final = Range("a number from 0 to 100", lambda x: 0 <= x <= 100)
+_ANY_SHARE: Final = Range("a share from 0 to 1, such as 0.95", lambda x: 0 <= x <= 1)
+_AT_LEAST_ONCE: Final = Range("a number of at least 1, such as 1.05", lambda x: x >= 1)
+_VARIANTS: Final = Range("an integer from 1 to 8", lambda x: 1 <= x <= 8)
 
 
 def read_name_and_version(document: Section) -> tuple[str, str]:
@@ -116,12 +123,30 @@ def read_optimize(document: Section) -> Optimize:
     """`[optimize]`."""
     section = document.child("optimize")
     section.allow_only(SECTION_KEYS["optimize"])
+    defaults = Optimize()
     return Optimize(
         candidates=section.choices("candidates", (), CANDIDATES),
         calibration=section.path_to("calibration", "file or folder"),
         evaluation=section.path_to("evaluation", "file or folder"),
-        max_accuracy_drop_points=section.number("max_accuracy_drop_points", None, _POINTS),
+        label=section.text("label", defaults.label),
+        metric=_metric(section),
+        max_accuracy_drop_points=section.number(
+            "max_accuracy_drop_points", defaults.max_accuracy_drop_points, _POINTS
+        ),
+        min_agreement=section.number("min_agreement", defaults.min_agreement, _ANY_SHARE),
+        min_speedup=section.number("min_speedup", defaults.min_speedup, _AT_LEAST_ONCE),
+        prefer=section.choice("prefer", defaults.prefer, PREFERENCES),
+        unproven=section.choice("unproven", defaults.unproven, UNPROVEN),
+        travel=section.integer("travel", defaults.travel, _VARIANTS),
     )
+
+
+def _metric(section: Section) -> str | Path | None:
+    """A known name, or a Python file of the project's."""
+    value = section.table.get("metric")
+    if isinstance(value, str) and value.endswith(".py"):
+        return section.path_to("metric", "file")
+    return section.choice("metric", None, METRICS)
 
 
 def read_slo(document: Section) -> Slo:

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+import shutil
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from sealift.errors import ModelError, ProjectError, SealiftError
 from sealift.model.agreement import check_declaration
 from sealift.model.graph_formats import ModelFile, adapt_file, size_of
-from sealift.model.service import ServedModel
+from sealift.model.service import ServedModel, Variant
+from sealift.model.signature import Signature
+from sealift.project.optimized import Shipping, folder_of, read_shipping
 from sealift.project.project import ModelEntry, Project
 
 
@@ -59,11 +62,19 @@ def _prepare(entry: ModelEntry, project: Project, folder: Path) -> tuple[ServedM
             f"{entry.path.name} is {size / 1e6:.1f} MB with its data files, [limits] max_model_mb permits "
             f"{project.limits.max_model_mb:g}"
         )
+    shipping = read_shipping(project, entry)
+    if shipping is not None:
+        return _optimized(entry, shipping, folder_of(project, entry.name), folder), ()
     adapted = adapt_file(ModelFile(entry.path, entry.engine, entry.inputs, entry.outputs), folder)
-    model = ServedModel(
+    return served_model(entry, adapted.path, adapted.signature), adapted.notes
+
+
+def served_model(entry: ModelEntry, path: Path, signature: Signature) -> ServedModel:
+    """A model as its project declares it, answered by the file at `path`."""
+    return ServedModel(
         name=entry.name,
-        path=adapted.path,
-        signature=adapted.signature,
+        path=path,
+        signature=signature,
         input=entry.input,
         output=entry.output,
         handler=entry.handler,
@@ -71,4 +82,16 @@ def _prepare(entry: ModelEntry, project: Project, folder: Path) -> tuple[ServedM
         device=entry.device,
         engine=entry.engine,
     )
-    return model, adapted.notes
+
+
+def _optimized(entry: ModelEntry, shipping: Shipping, measured: Path, folder: Path) -> ServedModel:
+    """The files that were measured, as they are: nothing adapts them once more."""
+    variants = []
+    for shipped in shipping.variants:
+        (folder / shipped.name).mkdir(parents=True, exist_ok=True)
+        copied = [folder / shipped.name / file.name for file in shipped.files]
+        for target in copied:
+            shutil.copyfile(measured / shipped.name / target.name, target)
+        variants.append(Variant(shipped.name, copied[0], shipped.engine, shipped.precision))
+    model = replace(served_model(entry, variants[0].path, shipping.signature), variants=tuple(variants))
+    return model.running_as(variants[0].name)
