@@ -67,13 +67,19 @@ class Comparison(_Document, frozen=True, kw_only=True):
 
 
 class Gate(_Document, frozen=True, kw_only=True):
-    """One bound. `expected` and `found` are words with figures; `advice` what would change the verdict."""
+    """One bound. `expected` and `found` are words with figures; `advice` what would change the verdict.
+
+    `bound` is where the bound lies on the axis of `metric`, as a value of that metric or, for `p50_ms`, in
+    milliseconds: the page draws it as a line. None: it has no place on an axis.
+    """
 
     name: str
     verdict: Verdict
     expected: str
     found: str
     advice: str = ""
+    metric: str = ""
+    bound: float | None = None
 
 
 class Speed(_Document, frozen=True, kw_only=True):
