@@ -32,6 +32,7 @@ from sealift.collect.sbom import BilledModel, software_bill
 from sealift.collect.wheel import sha256_of
 from sealift.errors import UsageError
 from sealift.events import Progress
+from sealift.inspect.quality import CHECK
 from sealift.model.service import ServedModel
 from sealift.pack.application import write_application
 from sealift.pack.delta import check_base, require_bases
@@ -136,7 +137,8 @@ def _pack(
     tree = workspace / "tree"
     (tree / "application").mkdir(parents=True)
     progress.start("read the models")
-    models, notes = write_application(project, tree / "application")
+    application = write_application(project, tree / "application")
+    models, notes = application.models, application.notes
     options = _collect_options(args, workspace, progress)
     collected = collect_wheels(project.python, target, options, box=box_side_for(models))
     gates = check_gates(project.gates, _packages(project, collected), None)
@@ -151,6 +153,7 @@ def _pack(
         "golden_notes": list(golden_notes),
         "gates": dict(gates.results),
         "model_notes": list(notes),
+        **({CHECK: dict(application.quality)} if application.quality else {}),
     }
     provenance = {"packer": f"sealift {__version__}", "python": interpreter.version}
     parts = Parts(

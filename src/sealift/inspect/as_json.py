@@ -11,6 +11,7 @@ from sealift.inspect.difference import Change, Difference, FileChange
 from sealift.inspect.facts import Facts, LayerFacts
 from sealift.inspect.listing import mode_of
 from sealift.inspect.models import Model, Tensor, labels_digest
+from sealift.inspect.quality import quality_json
 from sealift.inspect.standing import Signer, Standing
 
 
@@ -128,8 +129,10 @@ def _model(model: Model) -> dict[str, Any]:
         "name": model.name,
         "outputs": [_tensor(tensor) for tensor in model.outputs],
         "path": model.path,
+        "quality": quality_json(model.quality),
         "sha256": model.sha256,
         "size": model.size,
+        "variants": list(model.variants),
         "takes": model.takes["kind"],
     }
 

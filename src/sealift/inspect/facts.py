@@ -15,6 +15,7 @@ from sealift.inspect.bill import BILL, Bill, Package, read_bill
 from sealift.inspect.contents import Contents
 from sealift.inspect.models import SERVICE, Model, read_models
 from sealift.inspect.node import parse
+from sealift.inspect.quality import CHECK
 from sealift.inspect.standing import Standing
 
 MAX_AGE_DAYS: Final = 400
@@ -62,8 +63,8 @@ class Facts:
 
     @property
     def checks(self) -> dict[str, Any]:
-        """What was found at pack time, without the gates."""
-        return {name: value for name, value in self.release.checks.items() if name != "gates"}
+        """What was found at pack time, without the gates and what stands with each model."""
+        return {name: value for name, value in self.release.checks.items() if name not in ("gates", CHECK)}
 
     @property
     def gates(self) -> Any:

@@ -12,6 +12,7 @@ from sealift.errors import MalformedBundle
 from sealift.inspect.bill import NOT_STATED
 from sealift.inspect.contents import Contents
 from sealift.inspect.node import Node, compact, parse
+from sealift.inspect.quality import Quality, read_quality
 
 SERVICE: Final = "service.json"
 
@@ -57,7 +58,8 @@ class Model:
     """One model of the release. `takes` and `gives` are the declarations as the project wrote them.
 
     `files` are the files beside the model (external data, its tokenizer), `code` those of its handler: paths
-    in the application layer.
+    in the application layer. `variants` are those that travel, the one to begin with first; `quality` is what was
+    measured of them.
     """
 
     name: str
@@ -73,6 +75,8 @@ class Model:
     files: tuple[str, ...]
     code: tuple[str, ...]
     goldens: Goldens | None
+    quality: Quality | None = None
+    variants: tuple[str, ...] = ()
 
     @property
     def labels(self) -> tuple[str, ...]:
@@ -102,6 +106,9 @@ def _model(
         raise MalformedBundle(f"{node.where}: names the file {path!r}, which the application layer lacks")
     signature = node.get("signature")
     handler, tokenizer = node.get("handler").text(""), node.get("tokenizer").text("")
+    variants = node.get("variants").items()
+    beside = [other for variant in variants for other in _below(files, variant.get("path").text())]
+    beside += [*_below(files, path), *([tokenizer] if tokenizer else [])]
     return Model(
         name=name,
         path=path,
@@ -113,9 +120,11 @@ def _model(
         takes=_declaration(node.get("input")),
         gives=_declaration(node.get("output")),
         device=node.get("device").texts(),
-        files=tuple(sorted({*_below(files, path), *([tokenizer] if tokenizer else [])} - {path})),
+        files=tuple(sorted(set(beside) - {path})),
         code=tuple(sorted(_below(files, handler))) if handler else (),
         goldens=_goldens(contents, name),
+        quality=read_quality(contents, name),
+        variants=tuple(variant.get("name").text() for variant in variants),
     )
 
 

@@ -169,12 +169,28 @@ def _model(model: Model) -> Section:
     rows += [("output", tensor.words) for tensor in model.outputs]
     rows += [("takes", takes_in_words(model.takes)), ("gives", gives_in_words(model.gives))]
     rows += [("device", ", ".join(model.device))] if model.device else []
+    rows += _quality(model)
     rows += [("beside", path) for path in model.files] + [("code", path) for path in model.code]
     if model.goldens is not None:
         names = ", ".join(model.goldens.names)
         rows.append(("golden", names or f"none: {model.goldens.reason or 'no reason given'}"))
         rows.append(("batch", model.goldens.batch_words))
     return Section(title, tuple(rows))
+
+
+def _quality(model: Model) -> list[tuple[str, str]]:
+    """What was measured before it shipped; the box runs the quickest of what travels."""
+    quality = model.quality
+    if quality is None:
+        return []
+    rows = [("quality", quality.verdict)]
+    rows += (
+        [("travel", f"{', '.join(model.variants)}; the box runs the quickest")]
+        if len(model.variants) > 1
+        else []
+    )
+    rows += [("tried", tried.words) for tried in quality.tried]
+    return [*rows, ("report", f"application/reports/{model.name}.json {canonical.short(quality.report)}")]
 
 
 def _checks(facts: Facts) -> list[Section]:

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import ast
 import shutil
-from collections.abc import Sequence
-from dataclasses import replace
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from sealift.errors import ProjectError
@@ -13,14 +13,25 @@ from sealift.model.service import ServedModel
 from sealift.model.service_json import dump_models
 from sealift.model.settings import FILE_NAME as SETTINGS
 from sealift.model.settings import encode_schema
+from sealift.project.optimized import REPORT, Shipping, folder_of
 from sealift.project.project import Project
 from sealift.project.served import prepare_models
 
 
-def write_application(project: Project, application: Path) -> tuple[tuple[ServedModel, ...], tuple[str, ...]]:
-    """Write models, what belongs to them, service.json and settings.json into the folder.
+@dataclass(frozen=True, slots=True)
+class Application:
+    """The models as the release has them, notes for people, and what release.json states of their quality.
 
-    Returns: the models as the release has them, and notes for people.
+    `quality`: by model that was optimised, the digest of its report, the variant that ships, and the verdict.
+    """
+
+    models: tuple[ServedModel, ...]
+    notes: tuple[str, ...]
+    quality: Mapping[str, Mapping[str, str]]
+
+
+def write_application(project: Project, application: Path) -> Application:
+    """Write models, what belongs to them, service.json, settings.json and the quality reports into the folder.
 
     Raises: ProjectError: models or handlers that cannot travel, all problems at once.
     """
@@ -28,7 +39,20 @@ def write_application(project: Project, application: Path) -> tuple[tuple[Served
     models = tuple(_with_tokenizer(_with_handler(m, application), application) for m in prepared.models)
     (application / "service.json").write_bytes(dump_models(models, application))
     (application / SETTINGS).write_bytes(_settings(project))
-    return models, prepared.notes
+    return Application(models, prepared.notes, _reports(project, prepared.shipped, application / "reports"))
+
+
+def _reports(
+    project: Project, shipped: Mapping[str, Shipping], folder: Path
+) -> Mapping[str, Mapping[str, str]]:
+    """Every report travels with what it is about; the signed document names its digest."""
+    for name in shipped:
+        folder.mkdir(exist_ok=True)
+        shutil.copyfile(folder_of(project, name) / REPORT, folder / f"{name}.json")
+    return {
+        name: {"report": each.report, "variant": each.variants[0].name, "verdict": each.verdict}
+        for name, each in shipped.items()
+    }
 
 
 def _settings(project: Project) -> bytes:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shutil
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -17,10 +18,14 @@ from sealift.project.project import ModelEntry, Project
 
 @dataclass(frozen=True, slots=True)
 class Prepared:
-    """The served models in the project's order, and sentences about what was changed on the way."""
+    """The served models in the project's order, and sentences about what was changed on the way.
+
+    `shipped`: by name, what `sealift optimize` left of those models that it was asked to optimise.
+    """
 
     models: tuple[ServedModel, ...]
     notes: tuple[str, ...]
+    shipped: Mapping[str, Shipping]
 
 
 def prepare_models(project: Project, destination: Path) -> Prepared:
@@ -32,9 +37,13 @@ def prepare_models(project: Project, destination: Path) -> Prepared:
     models: list[ServedModel] = []
     notes: list[str] = []
     problems: list[str] = []
+    shipped: dict[str, Shipping] = {}
     for entry in project.models:
         try:
-            model, changed = _prepare(entry, project, destination / entry.name)
+            shipping = _sized(entry, project)
+            if shipping is not None:
+                shipped[entry.name] = shipping
+            model, changed = _prepare(entry, project, shipping, destination / entry.name)
         except SealiftError as error:
             problems += [f"model {entry.name}: {text}" for text in _told(error)]
             continue
@@ -45,7 +54,7 @@ def prepare_models(project: Project, destination: Path) -> Prepared:
         raise ProjectError(
             f"{project.root / 'sealift.toml'}: {len(problems)} problem(s) with its models", problems=problems
         )
-    return Prepared(tuple(models), tuple(notes))
+    return Prepared(tuple(models), tuple(notes), shipped)
 
 
 def _told(error: SealiftError) -> tuple[str, ...]:
@@ -54,15 +63,31 @@ def _told(error: SealiftError) -> tuple[str, ...]:
     return (*texts[:-1], f"{texts[-1]}; {error.next_step}") if error.next_step else texts
 
 
-def _prepare(entry: ModelEntry, project: Project, folder: Path) -> tuple[ServedModel, tuple[str, ...]]:
-    size = size_of(entry.path)
-    limit = project.limits.max_model_mb * 1e6
-    if size > limit:
-        raise ModelError(
-            f"{entry.path.name} is {size / 1e6:.1f} MB with its data files, [limits] max_model_mb permits "
-            f"{project.limits.max_model_mb:g}"
-        )
+def _sized(entry: ModelEntry, project: Project) -> Shipping | None:
+    """What was optimised of a model, once what would travel is known not to be too large."""
     shipping = read_shipping(project, entry)
+    if shipping is None:
+        refuse_size(project, entry.path.name, size_of(entry.path))
+        return None
+    folder = folder_of(project, entry.name)
+    for variant in shipping.variants:
+        size = sum((folder / variant.name / file.name).stat().st_size for file in variant.files)
+        refuse_size(project, f"variant {variant.name}", size)
+    return shipping
+
+
+def refuse_size(project: Project, what: str, size_bytes: int) -> None:
+    """Raises: ModelError: more than `[limits] max_model_mb`."""
+    limit = project.limits.max_model_mb
+    if size_bytes > limit * 1e6:
+        raise ModelError(
+            f"{what} is {size_bytes / 1e6:.1f} MB with its data files, [limits] max_model_mb permits {limit:g}"
+        )
+
+
+def _prepare(
+    entry: ModelEntry, project: Project, shipping: Shipping | None, folder: Path
+) -> tuple[ServedModel, tuple[str, ...]]:
     if shipping is not None:
         return _optimized(entry, shipping, folder_of(project, entry.name), folder), ()
     adapted = adapt_file(ModelFile(entry.path, entry.engine, entry.inputs, entry.outputs), folder)
