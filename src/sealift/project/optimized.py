@@ -33,9 +33,13 @@ class ShippedFile(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fiel
 
 
 class ShippedVariant(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """One variant that travels; the first of `files` is loaded. The rest as in `model.service.Variant`."""
+    """One variant that travels; the first of `files` is loaded. The rest as in `model.service.Variant`.
+
+    `folder` has a part of the digest in its name: a new run never touches what an older one left.
+    """
 
     name: str
+    folder: str
     engine: str
     precision: str
     files: tuple[ShippedFile, ...]
@@ -118,7 +122,7 @@ def _decode(path: Path) -> Shipping:
 def _damaged(folder: Path, shipping: Shipping) -> list[str]:
     expected = [(Path(REPORT), shipping.report.removeprefix("sha256:"))]
     expected += [
-        (Path(variant.name, file.name), file.sha256)
+        (Path(variant.folder, file.name), file.sha256)
         for variant in shipping.variants
         for file in variant.files
     ]

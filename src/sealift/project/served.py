@@ -71,7 +71,7 @@ def _sized(entry: ModelEntry, project: Project) -> Shipping | None:
         return None
     folder = folder_of(project, entry.name)
     for variant in shipping.variants:
-        size = sum((folder / variant.name / file.name).stat().st_size for file in variant.files)
+        size = sum((folder / variant.folder / file.name).stat().st_size for file in variant.files)
         refuse_size(project, f"variant {variant.name}", size)
     return shipping
 
@@ -116,7 +116,7 @@ def _optimized(entry: ModelEntry, shipping: Shipping, measured: Path, folder: Pa
         (folder / shipped.name).mkdir(parents=True, exist_ok=True)
         copied = [folder / shipped.name / file.name for file in shipped.files]
         for target in copied:
-            shutil.copyfile(measured / shipped.name / target.name, target)
+            shutil.copyfile(measured / shipped.folder / target.name, target)
         variants.append(Variant(shipped.name, copied[0], shipped.engine, shipped.precision))
     model = replace(served_model(entry, variants[0].path, shipping.signature), variants=tuple(variants))
     return model.running_as(variants[0].name)
