@@ -18,6 +18,7 @@ from sealift.errors import SealiftError
 GROUPS: Final[dict[str, dict[str, str]]] = {
     "Project (the connected machine)": {
         "init": "start a project from a model",
+        "optimize": "smaller and faster variants that meet every gate, or a measured no",
         "serve": "serve a project on loopback, or an installed release",
         "predict": "send inputs to a service, or through a project in process",
         "lock": "resolve the project's dependencies and write them with hashes",
