@@ -1,0 +1,1 @@
+"""Drawn: QualityReport -> pieces of HTML and SVG that need nothing besides themselves."""
