@@ -8,6 +8,8 @@ import struct
 import zlib
 from pathlib import Path
 
+import msgspec
+
 from sealift.optimize.report import (
     Alternative,
     Comparison,
@@ -413,7 +415,7 @@ def suspicious() -> QualityReport:
         chosen="fp32",
         verdict="fp32 ships: check the project first, its normalisation looks wrong",
         variants=(
-            good.variants[0],
+            msgspec.structs.replace(good.variants[0], standing=Standing.SHIPS),
             Variant(
                 name="int8-static",
                 standing=Standing.REFUSED,

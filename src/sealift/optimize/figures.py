@@ -54,6 +54,17 @@ def _scientific(value: float, significant: int) -> str:
     return f"{mantissa}e{int(exponent)}"
 
 
+def whole(number: int) -> str:
+    """`1 797`: a count, every digit of it."""
+    return f"{number:,}".replace(",", THIN)
+
+
+def tick(value: float) -> str:
+    """As `digits`, without zeros at the end: the label of a round figure."""
+    text = digits(value, 6)
+    return text.rstrip("0").rstrip(".") if "." in text and "e" not in text else text
+
+
 def signed(value: float, significant: int = 3) -> str:
     """As `digits`, with a sign in front of what is above zero too."""
     return ("+" if value > 0 and math.isfinite(value) else "") + digits(value, significant)
@@ -86,8 +97,8 @@ def rate(value: float) -> str:
 
 
 def times(value: float) -> str:
-    """`2.30` and a multiplication sign."""
-    return f"{digits(value)}\u00d7" if math.isfinite(value) else UNKNOWN
+    """`2.30` and a multiplication sign; two digits below 1."""
+    return f"{digits(value, 3 if value >= 1 else 2)}\u00d7" if math.isfinite(value) else UNKNOWN
 
 
 def counted(number: int, noun: str) -> str:
@@ -111,19 +122,25 @@ def metric_difference(metric: str, value: float) -> str:
     """`-0.5 points` of a share, else in the metric's own unit; signed."""
     if metric not in SHARES:
         return signed(value)
-    text = signed(_short(value * 100))
+    text = _points(value)
     return text if text == UNKNOWN else f"{text}{THIN}points"
 
 
-def _short(points: float) -> float:
-    return round(points, 2) if math.isfinite(points) else points
+def _points(share: float) -> str:
+    """Hundredths with one decimal, or two below 1."""
+    points = share * 100
+    if not abs(points) < 1e6:
+        return signed(points)
+    shown = round(points, 1 if abs(points) >= 1 else 2)
+    if shown == 0:
+        return "0"
+    return f"{'+' if shown > 0 else MINUS}{abs(shown):.{1 if abs(shown) >= 1 else 2}f}"
 
 
 def interval(between: Interval, metric: str) -> str:
     """`-1.6 to +0.6`, both ends of a difference."""
-    scale = 100 if metric in SHARES else 1
-    low, high = (_short(end * scale) if scale == 100 else end for end in (between.low, between.high))
-    return f"{signed(low)} to {signed(high)}"
+    words = _points if metric in SHARES else signed
+    return f"{words(between.low)} to {words(between.high)}"
 
 
 def value_interval(comparison: Comparison) -> tuple[float, float]:
@@ -136,7 +153,7 @@ def standing_words(comparison: Comparison) -> str:
     """`agreement 97.5 % (96.1 to 98.4, n = 600)`, or of a metric of each, `top-1 accuracy 90 % (-0.5 points, ...)`."""
     metric = comparison.metric
     name, value = metric_name(metric), metric_value(metric, comparison.value)
-    count = f"n = {digits(comparison.n, 6)}"
+    count = f"n = {whole(comparison.n)}"
     if metric in COMPARES_BOTH:
         low, high = (metric_value(metric, end).removesuffix(f"{THIN}%") for end in value_interval(comparison))
         return f"{name} {value} ({low} to {high}, {count})"
@@ -147,7 +164,14 @@ def standing_words(comparison: Comparison) -> str:
 def speedup_words(speed: Speed) -> str:
     """`2.30` times and its interval."""
     between = speed.speedup_interval
-    return f"{times(speed.speedup)} ({digits(between.low)} to {digits(between.high)})"
+    low, high = (times(end).rstrip("\u00d7") for end in (between.low, between.high))
+    return f"{times(speed.speedup)} ({low} to {high})"
+
+
+def size_percent(report: QualityReport, variant: Variant) -> str:
+    """`27.4 %` of the reference's size; '' where either is not known."""
+    share = size_share(report, variant)
+    return f"{digits(share * 100)}{THIN}%" if math.isfinite(share) else ""
 
 
 def size_share(report: QualityReport, variant: Variant) -> float:
@@ -157,5 +181,6 @@ def size_share(report: QualityReport, variant: Variant) -> float:
 
 
 def level(between: Interval) -> str:
-    """`95 % interval, Newcombe 1998, method 10`."""
-    return f"{percent(between.level)} interval" + (f", {between.method}" if between.method else "")
+    """`95 % interval (Newcombe 1998, method 10)`."""
+    share = f"{tick(between.level * 100)}{THIN}% interval" if math.isfinite(between.level) else "interval"
+    return share + (f" ({between.method})" if between.method else "")

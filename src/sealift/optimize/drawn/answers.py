@@ -50,12 +50,19 @@ def _cards(found: Sequence[Difference], names: tuple[str, str]) -> Markup:
 
 
 def _card(one: Difference, names: tuple[str, str]) -> Markup:
-    rows = [(names[0], one.reference)]
-    rows += [(names[1], one.variant)] if one.variant and names[1] != names[0] else []
+    rows = _answers(one, names)
     rows += [("label", one.label)] if one.label else []
     pairs = [tag("div", tag("dt", name), tag("dd", answer)) for name, answer in rows]
     shown = tag("p", one.shown, class_="input") if one.shown else ""
     return tag("div", _picture(one), tag("h4", one.item), shown, tag("dl", *pairs), class_="answer")
+
+
+def _answers(one: Difference, names: tuple[str, str]) -> list[tuple[str, str]]:
+    if not one.variant or names[0] == names[1]:
+        return [(names[0], one.reference)]
+    if one.variant == one.reference:
+        return [(f"{names[0]} and {names[1]}", one.reference)]
+    return [(names[0], one.reference), (names[1], one.variant)]
 
 
 def _picture(one: Difference) -> Markup:

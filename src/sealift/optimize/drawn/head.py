@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator
 
-from sealift.optimize.drawn.markup import Markup, joined, tag
+from sealift.optimize.drawn.markup import Markup, joined, lines, tag
 from sealift.optimize.drawn.tables import table
 from sealift.optimize.drawn.words import sign
 from sealift.optimize.figures import (
@@ -16,12 +16,12 @@ from sealift.optimize.figures import (
     metric_name,
     metric_value,
     milliseconds,
-    percent,
     rate,
     size,
-    size_share,
+    size_percent,
     standing_words,
     times,
+    whole,
 )
 from sealift.optimize.report import Alternative, Data, Machine, QualityReport, Standing, Suspicion
 
@@ -69,9 +69,9 @@ def _tiles(report: QualityReport) -> Iterator[Markup]:
     if chosen.speed:
         words = f"latency p50; p99 {milliseconds(chosen.speed.p99_ms)}"
         yield _tile(milliseconds(chosen.speed.p50_ms), words)
-    share = size_share(report, chosen)
-    if not is_reference and math.isfinite(share):
-        yield _tile(percent(share), f"of the size ({size(chosen.size)} of {size(reference.size)})")
+    share = size_percent(report, chosen)
+    if not is_reference and share:
+        yield _tile(share, f"of the size ({size(chosen.size)} of {size(reference.size)})")
     elif chosen.size:
         yield _tile(size(chosen.size), counted(len(chosen.files), "file"))
     if chosen.comparisons and not is_reference:
@@ -86,7 +86,7 @@ def _candidates(report: QualityReport) -> Iterator[Markup]:
     others = report.variants[1:]
     refused = sum(1 for variant in others if variant.standing is Standing.REFUSED)
     if refused:
-        yield _tile(f"{refused} of {len(others)}", "candidates refused after measuring")
+        yield _tile(f"{refused} of {len(others)}", "candidates refused")
     if report.variants[0].speed:
         speed = report.variants[0].speed
         yield _tile(rate(speed.rows_per_s), f"rows, {speed.layout}" if speed.layout else "rows")
@@ -109,10 +109,8 @@ def _where(machine: Machine) -> list[str]:
 
 
 def _measured_on(data: Data, prefer: str) -> str:
-    words = (
-        f"{digits(data.evaluation, 6)} inputs for accuracy, {digits(data.labelled, 6)} of them with a label"
-    )
-    words += f"; {digits(data.calibration, 6)} for calibration. Preferred: {prefer}."
+    words = f"{whole(data.evaluation)} inputs for accuracy, {whole(data.labelled)} of them with a label"
+    words += f"; {whole(data.calibration)} for calibration. Preferred: {prefer}."
     return f"{words} {data.note}".strip()
 
 
@@ -135,8 +133,8 @@ def _suspicion(suspicion: Suspicion) -> Markup:
         parts.append(table("The likely alternatives, measured on the same items", header_cells, rows))
     best = _best(suspicion.alternatives)
     if best is not None:
-        parts.append(tag("p", "The line to write in ", tag("code", "sealift.toml"), ":", class_="to-write"))
-        parts.append(tag("pre", tag("code", best.change)))
+        parts.append(tag("p", "What to write in ", tag("code", "sealift.toml"), ":", class_="to-write"))
+        parts.append(tag("pre", tag("code", lines(best.change))))
     return tag("article", *parts)
 
 
@@ -145,12 +143,12 @@ def _alternative_row(alternative: Alternative) -> list[str]:
     metric = found.metric
     difference = f"{metric_difference(metric, found.difference)} ({interval(found.interval, metric)})"
     return [
-        tag("code", alternative.change),
+        tag("code", lines(alternative.change)),
         metric_name(metric),
         metric_value(metric, found.reference),
         joined([tag("b", metric_value(metric, found.value))]),
         difference,
-        digits(found.n, 6),
+        whole(found.n),
     ]
 
 

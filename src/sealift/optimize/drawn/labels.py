@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Final
 
@@ -51,7 +51,7 @@ def around(x: float, y: float, wide: float, high: float) -> Iterator[Box]:
             yield Box(middle_x - wide / 2, middle_y - high / 2, middle_x + wide / 2, middle_y + high / 2)
 
 
-def place(candidates: Iterator[Box], frame: Box, taken: Sequence[Box]) -> Box:
+def place(candidates: Iterable[Box], frame: Box, taken: Sequence[Box]) -> Box:
     """The first that covers nothing, or the one that covers least; moved into the frame if it must be."""
 
     def cost(box: Box) -> float:

@@ -24,7 +24,8 @@ def _variant(variant: Variant) -> Markup:
         parts.append(_pairs(list(variant.recipe.items())))
     if variant.files:
         rows = [[file.name, size(file.size), tag("code", file.sha256)] for file in variant.files]
-        parts.append(table("Files, the first is loaded", ("file", "size", "sha256"), rows, "files"))
+        caption = "Files, the first is loaded" if len(variant.files) > 1 else "File"
+        parts.append(table(caption, ("file", "size", "sha256"), rows, "files"))
     return tag("article", *parts, class_="variant")
 
 

@@ -45,6 +45,11 @@ def joined(parts: Iterable[str]) -> Markup:
     return Markup("".join(part if isinstance(part, Markup) else shown(part) for part in parts))
 
 
+def lines(text: str) -> Markup:
+    """As `shown`, with line ends kept: for an element that shows them."""
+    return Markup("\n".join(shown(line) for line in text[:LONGEST].splitlines()))
+
+
 def tag(name: str, /, *inside: str, **attributes: str | float) -> Markup:
     """An element. `class_` is the attribute `class`, `stroke_width` is `stroke-width`; numbers get two decimals."""
     written = "".join(f' {_attribute(key)}="{_value(value)}"' for key, value in attributes.items())

@@ -20,10 +20,10 @@ from sealift.optimize.figures import (
     percent,
     rate,
     size,
-    size_share,
+    size_percent,
     times,
 )
-from sealift.optimize.report import Layer, QualityReport, Variant
+from sealift.optimize.report import Layer, QualityReport, Speed, Variant
 
 _WORST: Final = 25
 _LOG_FROM: Final = 50.0
@@ -73,9 +73,9 @@ def throughput(report: QualityReport) -> Markup:
             row.share,
             rate(speed.rows_per_s),
             row.kind,
-            _layout_words(speed.layout, speed.throughput_ratio),
+            _layout_words(report, variant, speed),
         )
-        for row, (_, speed) in zip(rows, found, strict=True)
+        for row, (variant, speed) in zip(rows, found, strict=True)
     ]
     caption = "Rows per second, each in the best of its layouts"
     return _bar_section("Throughput", caption, ("variant", "rows per second"), named)
@@ -145,12 +145,14 @@ def _part(value: float, largest: float) -> float | None:
 def _share_words(report: QualityReport, variant: Variant) -> str:
     if variant is report.variants[0]:
         return "reference"
-    share = size_share(report, variant)
-    return f"{percent(share)} of {report.variants[0].name}" if math.isfinite(share) else ""
+    share = size_percent(report, variant)
+    return f"{share} of {report.variants[0].name}" if share else ""
 
 
-def _layout_words(layout: str, ratio: float) -> str:
-    return f"{times(ratio)} the reference, {layout}" if layout else f"{times(ratio)} the reference"
+def _layout_words(report: QualityReport, variant: Variant, speed: Speed) -> str:
+    is_reference = variant is report.variants[0]
+    ratio = "reference" if is_reference else f"{times(speed.throughput_ratio)} the reference"
+    return f"{ratio}, {speed.layout}" if speed.layout else ratio
 
 
 def _bar_section(title: str, caption: str, columns: tuple[str, str], rows: Sequence[Bar]) -> Markup:

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
+from itertools import pairwise
 from typing import Final
 
 from sealift.optimize.drawn.axis import Axis, apart, linear, logarithmic
 from sealift.optimize.drawn.frontier import Point, Scatter, frontier
 from sealift.optimize.drawn.labels import Box, around, place, width_of
 from sealift.optimize.drawn.markup import Markup, joined, tag
-from sealift.optimize.figures import SHARES, digits, metric_name, metric_value, milliseconds
+from sealift.optimize.figures import SHARES, THIN, metric_name, metric_value, milliseconds, tick
 
 _LOG_FROM: Final = 12.0
 """Slowest over quickest from which latencies are drawn on a logarithmic axis."""
@@ -111,16 +112,16 @@ def _plane(scatter: Scatter, canvas: Canvas) -> _Plane:
 
 def _grid(plane: _Plane, scatter: Scatter) -> Iterator[Markup]:
     frame, up, across = plane.frame, plane.up, plane.across
-    ticks = [tick for tick in up.ticks if tick <= 1.0000001 or scatter.metric not in SHARES]
+    ticks = [value for value in up.ticks if value <= 1.0000001 or scatter.metric not in SHARES]
     for value in apart(ticks, up, frame.bottom - frame.top, 22):
         y = plane.y(value)
         yield tag("path", d=f"M{frame.left} {y:.1f}H{frame.right}", class_="grid")
-        text = metric_value(scatter.metric, round(value, 12))
+        text = f"{tick(value * 100)}{THIN}%" if scatter.metric in SHARES else tick(value)
         yield tag("text", text, x=frame.left - 7, y=y + 4, class_="tick end")
-    for ms in apart(across.ticks, across, frame.right - frame.left, 46):
+    for ms in apart(across.ticks, across, frame.right - frame.left, 36):
         x = plane.x(ms)
         yield tag("path", d=f"M{x:.1f} {frame.top}V{frame.bottom}", class_="grid")
-        yield tag("text", digits(ms), x=x, y=frame.bottom + 17, class_="tick middle")
+        yield tag("text", tick(ms), x=x, y=frame.bottom + 17, class_="tick middle")
     yield tag("path", d=f"M{frame.left} {frame.top}V{frame.bottom}H{frame.right}", class_="axis")
     name = _shortened(metric_name(scatter.metric), plane.canvas.longest)
     yield tag("text", f"{name} \u2013 up is better", x=4, y=16, class_="title")
@@ -129,17 +130,21 @@ def _grid(plane: _Plane, scatter: Scatter) -> Iterator[Markup]:
     yield tag("text", words, x=frame.right, y=plane.canvas.height - 8, class_="title end")
 
 
-def _frontier(plane: _Plane, scatter: Scatter) -> Iterator[Markup]:
-    """Stairs: whatever lies below and to the right of them is beaten by a variant in both."""
-    frame = plane.frame
-    steps, height = [], frame.bottom
+def _stairs(plane: _Plane, scatter: Scatter) -> list[tuple[float, float]]:
+    """Corners: whatever lies below and to the right of them is beaten by a variant in both."""
+    corners: list[tuple[float, float]] = []
     for point in frontier(scatter):
         x, y = plane.x(point.ms), plane.y(point.value)
-        steps += [f"{x:.1f} {height:.1f}", f"{x:.1f} {y:.1f}"]
-        height = y
-    steps.append(f"{frame.right:.1f} {height:.1f}")
-    yield tag("path", d=f"M{' '.join(steps)} {frame.right:.1f} {frame.bottom:.1f}z", class_="beaten")
-    yield tag("path", d=f"M{' '.join(steps)}", class_="frontier")
+        corners += [(x, corners[-1][1]), (x, y)] if corners else [(x, y)]
+    return [*corners, (plane.frame.right, corners[-1][1])]
+
+
+def _frontier(plane: _Plane, scatter: Scatter) -> Iterator[Markup]:
+    frame, corners = plane.frame, _stairs(plane, scatter)
+    line = " ".join(f"{x:.1f} {y:.1f}" for x, y in corners)
+    area = f"M{line} {frame.right:.1f} {frame.bottom:.1f} {corners[0][0]:.1f} {frame.bottom:.1f}z"
+    yield tag("path", d=area, class_="beaten")
+    yield tag("path", d=f"M{line}", class_="frontier")
 
 
 def _bounds(plane: _Plane, scatter: Scatter) -> Iterator[Markup]:
@@ -151,8 +156,8 @@ def _bounds(plane: _Plane, scatter: Scatter) -> Iterator[Markup]:
             yield tag("path", d=f"M{frame.left} {plane.y(bound.value):.1f}H{frame.right}", class_="bound")
 
 
-def _bound_labels(plane: _Plane, scatter: Scatter) -> Iterator[tuple[str, Box]]:
-    """Across: at the right end, above its line; upright: at the foot, on the side with room."""
+def _bound_labels(plane: _Plane, scatter: Scatter) -> Iterator[tuple[str, list[Box]]]:
+    """Words and the places for them: along the line, just above it or beside its foot."""
     frame, longest = plane.frame, plane.canvas.longest
     for bound in scatter.bounds:
         value = milliseconds(bound.value) if bound.is_latency else metric_value(scatter.metric, bound.value)
@@ -160,11 +165,13 @@ def _bound_labels(plane: _Plane, scatter: Scatter) -> Iterator[tuple[str, Box]]:
         wide = width_of(text, _TYPE - 1)
         if bound.is_latency:
             x = plane.x(bound.value)
-            left = x + 5 if x + 5 + wide < frame.right else x - 5 - wide
-            yield text, Box(left, frame.bottom - 20, left + wide, frame.bottom - 4)
+            heights = [frame.bottom - 4 - 24 * step for step in range(8)]
+            yield text, [Box(left, y - 16, left + wide, y) for y in heights for left in (x + 5, x - 5 - wide)]
         else:
             y = plane.y(bound.value)
-            yield text, Box(frame.right - wide - 4, y - 18, frame.right - 4, y - 3)
+            room = max(0.0, frame.right - frame.left - wide - 8)
+            lefts = [frame.left + 4 + room * share for share in (1.0, 0.0, 0.75, 0.5, 0.25)]
+            yield text, [Box(left, top, left + wide, top + 15) for top in (y - 18, y + 3) for left in lefts]
 
 
 def _error_bars(plane: _Plane, point: Point) -> Markup:
@@ -181,10 +188,11 @@ def _error_bars(plane: _Plane, point: Point) -> Markup:
 
 def _names(plane: _Plane, scatter: Scatter) -> Iterator[Markup]:
     taken = [box for point in scatter.points for box in _covered(plane, point)]
-    for text, box in _bound_labels(plane, scatter):
-        place_of = place(iter([box]), plane.frame, [])
-        taken.append(place_of)
-        yield tag("text", text, x=place_of.left + 1, y=place_of.bottom - 3, class_="gate")
+    taken += [_along(one, two) for one, two in pairwise(_stairs(plane, scatter))]
+    for text, places in _bound_labels(plane, scatter):
+        box = place(places, plane.frame, taken)
+        taken.append(box)
+        yield tag("text", text, x=box.left + 1, y=box.bottom - 3, class_="gate")
     order = ("ships", "reference", "travels", "refused")
     for point in sorted(scatter.points, key=lambda p: order.index(p.kind)):
         name = _shortened(point.name, plane.canvas.longest)
@@ -208,6 +216,12 @@ def _label(box: Box, name: str, figures: str, point: Point, at: tuple[float, flo
     parts.append(tag("text", name, x=where, y=box.top + 12, class_=f"name {point.kind}{side}"))
     parts.append(tag("text", figures, x=where, y=box.top + 26, class_=f"figures{side}"))
     return tag("g", tag("title", point.name), *parts)
+
+
+def _along(one: tuple[float, float], two: tuple[float, float]) -> Box:
+    """The strip that an upright or level line takes."""
+    (left, right), (top, bottom) = sorted((one[0], two[0])), sorted((one[1], two[1]))
+    return Box(left - 1.5, top - 1.5, right + 1.5, bottom + 1.5)
 
 
 def _covered(plane: _Plane, point: Point) -> Iterator[Box]:

@@ -41,6 +41,7 @@ header.win { border-top-color: var(--ships) }
 code, pre { font-family: ui-monospace, "SF Mono", Consolas, "Liberation Mono", monospace; font-size: 13px }
 pre { background: var(--page); border: 1px solid var(--line); border-radius: 8px; padding: 10px 12px; margin: 0;
   white-space: pre-wrap }
+table code { white-space: pre-wrap }
 .reasons { margin: 0 0 10px; padding-left: 20px }
 footer { color: var(--soft); font-size: 13px }
 .tiles { display: grid; grid-template-columns: repeat(auto-fit, minmax(170px, 1fr)); gap: 12px; margin: 0 0 16px }
@@ -69,6 +70,7 @@ article.variant { border-top: 1px solid var(--line); padding-top: 14px; margin-t
 
 _TABLES: Final = """
 table { border-collapse: collapse; width: 100%; font-size: 14px; margin: 0 0 12px }
+th.short, td.short { white-space: nowrap }
 caption { text-align: left; color: var(--soft); font-size: 13px; padding: 0 0 4px }
 th, td { text-align: left; vertical-align: top; padding: 6px 14px 6px 0; border-bottom: 1px solid var(--line) }
 th:last-child, td:last-child { padding-right: 0 }
@@ -77,12 +79,18 @@ tbody th { font-weight: 600 }
 .label { display: none }
 .figures td { font-variant-numeric: tabular-nums }
 .figures tbody th { min-width: 6em; max-width: 20em }
-.gates tbody th { min-width: 7em }
+.gates tbody th { min-width: 9em }
+.gates td:nth-of-type(n+2) { min-width: 10em }
 .files code { font-size: 11.5px }
 .bars th { width: 30%; font-weight: 600; font-size: 13px; line-height: 1.35; padding: 5px 14px 5px 0; border: 0 }
 .bars td { padding: 5px 0; border: 0 }
 .bars .value { display: block; font-size: 13px; line-height: 1.3 }
 .bars .note { color: var(--soft) }
+.dense th, .dense td { padding-top: 1px; padding-bottom: 1px }
+.dense td { display: flex; align-items: center; gap: 14px }
+.dense svg { flex: 1 1 40% }
+.dense .value { flex: 1 1 50% }
+svg.bar + .value b { display: inline-block; min-width: 4.5em }
 .unseen { position: absolute; width: 1px; height: 1px; overflow: hidden; clip-path: inset(50%) }
 dl { margin: 0 }
 dt { color: var(--soft); font-size: 12.5px }
@@ -100,7 +108,7 @@ _PICTURES: Final = """
 figure { margin: 0 }
 .chart { display: block; width: 100%; height: auto; font-size: 12.5px }
 .chart.phone { display: none }
-.chart text { fill: var(--ink) }
+.chart text { fill: var(--ink); paint-order: stroke; stroke: var(--card); stroke-width: 3.5px; stroke-linejoin: round }
 .chart .end { text-anchor: end }
 .chart .middle { text-anchor: middle }
 .chart .title { font-weight: 600 }
@@ -114,7 +122,7 @@ figure { margin: 0 }
 .axis { stroke: var(--soft); stroke-width: 1; fill: none }
 .thread { stroke: var(--soft); stroke-width: .8; fill: none }
 .beaten { fill: var(--beaten) }
-.frontier { stroke: var(--ships); stroke-width: 1.8; fill: none; opacity: .75 }
+.frontier { stroke: var(--ink); stroke-width: 1.6; fill: none; opacity: .45 }
 .bound { stroke: var(--warn); stroke-width: 1.5; stroke-dasharray: 7 4; fill: none }
 .error { stroke-width: 1.4; fill: none; stroke: var(--reference) }
 .error.ships { stroke: var(--ships) }
@@ -129,7 +137,7 @@ figure { margin: 0 }
   font-size: 13.5px }
 .legend li { display: flex; align-items: center; gap: 7px }
 .sample { width: 22px; height: 22px; flex: none }
-figcaption p { color: var(--soft); font-size: 13.5px; margin: 0 }
+figcaption p { color: var(--soft); font-size: 13.5px; margin: 0; max-width: none }
 svg.bar { display: block; width: 100% }
 rect.bar { fill: var(--reference) }
 rect.ships, rect.layer { fill: var(--ships) }
@@ -166,6 +174,8 @@ _NARROW: Final = """
   .verdict, .badge { white-space: normal }
   .bars th { width: auto; padding: 8px 0 1px }
   .bars td { padding: 0 }
+  .dense td { display: block }
+  .cards td.absent { display: none }
   .answers { grid-template-columns: 1fr 1fr; gap: 8px }
   .answer { padding: 8px }
   .answer img { height: 100px }
@@ -187,6 +197,8 @@ _PAPER: Final = """
   h1 { font-size: 20pt } .verdict-sentence { font-size: 15pt } h2 { font-size: 13pt } h3 { font-size: 11pt }
   table { font-size: 8.5pt } .files code { font-size: 7pt } caption, .bars .value { font-size: 8.5pt }
   th, td { padding-right: 8px }
+  .bars th { font-size: 8pt; width: 33% } dd { font-size: 9pt } dt { font-size: 8pt }
+  article.variant { margin-top: 3mm; padding-top: 2mm }
   h2, h3, caption, thead { break-after: avoid }
   tr, figure, .answer, .tile, .reasons li, .pair > section, .badge { break-inside: avoid }
   thead { display: table-header-group }

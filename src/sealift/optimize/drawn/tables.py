@@ -4,8 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Final
 
 from sealift.optimize.drawn.markup import Markup, joined, tag
+
+ABSENT: Final = "\u2013"
+"""The cell of a figure that there is none of; a phone leaves it out."""
+_SHORT: Final = 14
 
 
 @dataclass(frozen=True, slots=True)
@@ -21,7 +26,7 @@ class Bar:
 
 def table(caption: str, header: Sequence[str], rows: Sequence[Sequence[str]], kind: str = "") -> Markup:
     """The first cell of a row is its header; markup in cells is kept, words are escaped."""
-    head = joined(tag("th", cell, scope="col", role="columnheader") for cell in header)
+    head = joined(tag("th", cell, scope="col", class_=_kind(cell), role="columnheader") for cell in header)
     body = joined(_row(header, row) for row in rows)
     return tag(
         "table",
@@ -34,18 +39,27 @@ def table(caption: str, header: Sequence[str], rows: Sequence[Sequence[str]], ki
 
 
 def _row(header: Sequence[str], row: Sequence[str]) -> Markup:
-    first = tag("th", row[0], scope="row", role="rowheader")
-    cells = [
-        tag(
-            "td", tag("span", f"{label} ", class_="label", aria_hidden="true"), tag("span", cell), role="cell"
-        )
-        for label, cell in zip(header[1:], row[1:], strict=True)
-    ]
+    first = tag("th", row[0], scope="row", class_=_kind(row[0]), role="rowheader")
+    cells = [_cell(label, cell) for label, cell in zip(header[1:], row[1:], strict=True)]
     return tag("tr", first, *cells, role="row")
 
 
-def bars(caption: str, columns: tuple[str, str], rows: Sequence[Bar], grid: Sequence[float] = ()) -> Markup:
-    """Names, horizontal bars and values; lines at each share of `grid`.
+def _cell(label: str, cell: str) -> Markup:
+    words = tag("span", f"{label} ", class_="label", aria_hidden="true")
+    return tag(
+        "td", words, tag("span", cell), class_="absent" if cell == ABSENT else _kind(cell), role="cell"
+    )
+
+
+def _kind(cell: str) -> str:
+    """`short` is never broken into two lines; a long word must be, or the table would leave the page."""
+    return "short" if len(cell) <= _SHORT and not isinstance(cell, Markup) else "long"
+
+
+def bars(
+    caption: str, columns: tuple[str, str], rows: Sequence[Bar], grid: Sequence[float] | None = None
+) -> Markup:
+    """Names, horizontal bars and values; with `grid` in dense rows, and lines at each of its shares.
 
     Every bar is an SVG of its own that is as wide as its cell, so that type keeps its size on any screen.
     """
@@ -59,14 +73,14 @@ def bars(caption: str, columns: tuple[str, str], rows: Sequence[Bar], grid: Sequ
         "table",
         tag("caption", caption),
         tag("thead", tag("tr", head, role="row"), class_="unseen", role="rowgroup"),
-        tag("tbody", *(_bar_row(row, grid) for row in rows), role="rowgroup"),
-        class_="bars",
+        tag("tbody", *(_bar_row(row, grid or ()) for row in rows), role="rowgroup"),
+        class_="bars" if grid is None else "bars dense",
         role="table",
     )
 
 
 def _bar_row(row: Bar, grid: Sequence[float]) -> Markup:
-    name = tag("th", tag("span", row.name), scope="row", role="rowheader")
+    name = tag("th", row.name, scope="row", class_=_kind(row.name), role="rowheader")
     note = tag("span", row.note, class_="note") if row.note else ""
     value = tag("span", tag("b", row.value), " ", note, class_="value")
     return tag("tr", name, tag("td", _bar(row, grid), value, role="cell"), role="row")

@@ -2,31 +2,29 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Sequence
 
 from sealift.optimize.drawn.markup import Markup, tag
-from sealift.optimize.drawn.tables import table
+from sealift.optimize.drawn.tables import ABSENT, table
 from sealift.optimize.drawn.words import standing, verdict
 from sealift.optimize.figures import (
     COMPARES_BOTH,
-    digits,
     interval,
     level,
     metric_difference,
     metric_name,
     metric_value,
     milliseconds,
-    percent,
     rate,
     size,
-    size_share,
+    size_percent,
     speedup_words,
+    whole,
 )
 from sealift.optimize.report import Comparison, Gate, QualityReport, Variant
 
 _HEADER = ("variant", "standing", "engine", "size", "p50", "p99", "rows/s", "speed-up")
-_NONE = "\u2013"
+_NONE = ABSENT
 
 
 def all_variants(report: QualityReport) -> Markup:
@@ -45,9 +43,9 @@ def all_variants(report: QualityReport) -> Markup:
 
 def _figures(report: QualityReport, variant: Variant) -> list[str]:
     speed = variant.speed
-    share = size_share(report, variant)
+    share = size_percent(report, variant)
     is_reference = variant is report.variants[0]
-    part = f" ({percent(share)})" if math.isfinite(share) and not is_reference else ""
+    part = f" ({share})" if share and not is_reference else ""
     return [
         variant.name,
         standing(report, variant),
@@ -80,7 +78,7 @@ def _accuracy(comparisons: Sequence[Comparison]) -> Markup:
     how = "; ".join(dict.fromkeys(level(comparison.interval) for comparison in comparisons))
     header = ("metric", "reference", "variant", "difference", "n")
     rows = [_comparison(comparison) for comparison in comparisons]
-    return table(f"Accuracy on the same items ({how})", header, rows, "figures")
+    return table(f"Accuracy on the same items; {how}", header, rows, "figures")
 
 
 def _comparison(found: Comparison) -> list[str]:
@@ -89,7 +87,7 @@ def _comparison(found: Comparison) -> list[str]:
     reference = _NONE if metric in COMPARES_BOTH else metric_value(metric, found.reference)
     difference = f"{metric_difference(metric, found.difference)} ({interval(found.interval, metric)})"
     value = metric_value(metric, found.value)
-    return [metric_name(metric) + better, reference, value, difference, digits(found.n, 6)]
+    return [metric_name(metric) + better, reference, value, difference, whole(found.n)]
 
 
 def _gates(gates: Sequence[Gate]) -> Markup:
