@@ -1,0 +1,136 @@
+"""An adapted ONNX file <-> the graph that candidates are built from: every node named, every type inferred."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Final
+
+import onnx
+from onnx import GraphProto, ModelProto, NodeProto, TensorProto
+
+from sealift.errors import ModelError
+from sealift.model.graph_file import PROTOBUF_LIMIT, read_model
+from sealift.model.graph_tensors import external_files
+
+PER_CHANNEL_OPSET: Final = 13
+"""DequantizeLinear has had an axis since then."""
+
+_NEWER_OPSET: Final = 17
+
+QUANTISED_KINDS: Final = frozenset({
+    "QuantizeLinear", "DequantizeLinear", "DynamicQuantizeLinear", "QLinearConv", "QLinearMatMul", "ConvInteger",
+    "MatMulInteger", "QGemm", "QAttention", "MatMulIntegerToFloat", "DynamicQuantizeMatMul", "MatMulNBits",
+})  # fmt: skip
+
+FLOATS: Final = frozenset({TensorProto.FLOAT, TensorProto.FLOAT16})
+
+_FOREIGN = (Exception,)
+"""onnx raises errors of protobuf, of its checker and plain ones: the edge wraps whatever comes."""
+
+
+def read_graph(model: Path, *, weights: bool = True) -> ModelProto:
+    """Read, at opset 13 or later, with a name for each node and the types that can be inferred.
+
+    The same file gives the same graph, so that what is said of a tensor's or node's name stays true.
+
+    Args:
+        weights: whether external data is read into memory too.
+    Raises: ModelError: not readable as ONNX, or the file asks for operators that this onnx does not know.
+    """
+    read = read_model(model)
+    external_files(model, read)
+    try:
+        if opset_of(read) < PER_CHANNEL_OPSET:
+            read = onnx.version_converter.convert_version(read, _NEWER_OPSET)
+        name_nodes(read.graph)
+        read = onnx.shape_inference.infer_shapes(read)
+        if weights:
+            onnx.load_external_data_for_model(read, str(model.parent))
+    except _FOREIGN as error:
+        raise ModelError(f"{model.name}: onnx cannot prepare it for quantising: {error}") from error
+    return read
+
+
+def write_graph(graph: ModelProto, destination: Path) -> Path:
+    """Write with all weights inside, beyond 2 GiB with the weights beside it (`NAME.data`); the same bytes each time.
+
+    Raises: ModelError: the disk refuses.
+    """
+    try:
+        destination.parent.mkdir(parents=True, exist_ok=True)
+        if graph.ByteSize() <= PROTOBUF_LIMIT:
+            destination.write_bytes(graph.SerializeToString(deterministic=True))
+        else:
+            location = f"{destination.name}.data"
+            (destination.parent / location).unlink(missing_ok=True)
+            onnx.save(graph, destination, save_as_external_data=True, location=location)
+    except OSError as error:
+        raise ModelError(f"{destination} cannot be written: {error}") from error
+    return destination
+
+
+def opset_of(model: ModelProto) -> int:
+    """The version of the default domain; 1 where there is none."""
+    return max((entry.version for entry in model.opset_import if entry.domain in ("", "ai.onnx")), default=1)
+
+
+def name_nodes(graph: GraphProto) -> None:
+    """Give every node of the outermost graph a name of its own, in place; one that has one keeps it."""
+    taken: set[str] = set()
+    for position, node in enumerate(graph.node):
+        name = node.name or f"{node.op_type}_{position}"
+        while name in taken:
+            name += "_"
+        taken.add(name)
+        node.name = name
+
+
+def element_types(graph: GraphProto) -> dict[str, int]:
+    """Tensor name -> element type, for every tensor of the outermost graph whose type is known."""
+    values = (*graph.input, *graph.value_info, *graph.output)
+    known = {value.name: value.type.tensor_type.elem_type for value in values}
+    return known | {tensor.name: tensor.data_type for tensor in graph.initializer}
+
+
+def constants(graph: GraphProto) -> dict[str, TensorProto]:
+    """Name -> value, of initialisers and of Constant nodes of the outermost graph."""
+    found = {tensor.name: tensor for tensor in graph.initializer}
+    for node in graph.node:
+        if node.op_type == "Constant" and node.attribute[0].name == "value":
+            found[node.output[0]] = node.attribute[0].t
+    return found
+
+
+def consumers(graph: GraphProto) -> dict[str, list[NodeProto]]:
+    """Tensor name -> the nodes that take it, those whose subgraphs do included; graph outputs are none."""
+    found: dict[str, list[NodeProto]] = {}
+    for node in graph.node:
+        for name in dict.fromkeys(used_by(node)):
+            found.setdefault(name, []).append(node)
+    return found
+
+
+def used_by(node: NodeProto) -> Iterator[str]:
+    """The names that a node and its subgraphs read."""
+    yield from (name for name in node.input if name)
+    for attribute in node.attribute:
+        for inner in (*([attribute.g] if attribute.HasField("g") else []), *attribute.graphs):
+            for below in inner.node:
+                yield from used_by(below)
+            yield from (output.name for output in inner.output)
+
+
+def is_quantised(model: Path) -> bool:
+    """Whether it comes in eight bits already; then it is left alone.
+
+    Raises: ModelError: not readable as ONNX.
+    """
+    return any(node.op_type in QUANTISED_KINDS for node in read_model(model).graph.node)
+
+
+def keep_nodes(graph: GraphProto, wanted: Callable[[NodeProto], bool]) -> None:
+    """Drop the other nodes, in place and in order."""
+    kept = [node for node in graph.node if wanted(node)]
+    del graph.node[:]
+    graph.node.extend(kept)
