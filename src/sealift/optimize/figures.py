@@ -121,9 +121,16 @@ def metric_value(metric: str, value: float) -> str:
 def metric_difference(metric: str, value: float) -> str:
     """`-0.5 points` of a share, else in the metric's own unit; signed."""
     if metric not in SHARES:
-        return signed(value)
+        return _difference(metric, value)
     text = _points(value)
     return text if text == UNKNOWN else f"{text}{THIN}points"
+
+
+def _difference(metric: str, value: float) -> str:
+    """Of metrics told with four decimals, four decimals too."""
+    if metric not in _FINE or not 5e-5 <= abs(value) < 1e6:
+        return signed(value)
+    return f"{'+' if value > 0 else MINUS}{abs(value):.4f}"
 
 
 def _points(share: float) -> str:
@@ -139,8 +146,10 @@ def _points(share: float) -> str:
 
 def interval(between: Interval, metric: str) -> str:
     """`-1.6 to +0.6`, both ends of a difference."""
-    words = _points if metric in SHARES else signed
-    return f"{words(between.low)} to {words(between.high)}"
+    low, high = (
+        _points(end) if metric in SHARES else _difference(metric, end) for end in (between.low, between.high)
+    )
+    return f"{low} to {high}"
 
 
 def value_interval(comparison: Comparison) -> tuple[float, float]:

@@ -53,7 +53,7 @@ def linear(values: Sequence[float], *, from_zero: bool = False) -> Axis:
 def logarithmic(values: Sequence[float]) -> Axis:
     """For drawable values above zero; ticks at 1, 2, 5 of each power, or at powers where those are many."""
     low, high = (min(values), max(values)) if values else (1.0, 10.0)
-    low, high = max(low, 1e-12) / 1.8, max(high, 1e-12) * 1.5
+    low, high = max(low, 1e-12) / 2.2, max(high, 1e-12) * 1.5
     powers = range(math.floor(math.log10(low)), math.ceil(math.log10(high)) + 1)
     for wanted in ((1, 2, 5), (1, 3), (1,)):
         ticks = [digit * 10.0**power for power in powers for digit in wanted]

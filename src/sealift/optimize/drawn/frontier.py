@@ -48,7 +48,7 @@ class Scatter:
 
 def scatter_of(report: QualityReport) -> Scatter:
     """By the metric of the first comparison that any variant has, the chosen one asked first."""
-    first = _first_comparison(report)
+    first = first_comparison(report)
     metric = first.metric if first else ""
     points = [point for variant in report.variants if (point := _point(report, variant, first)) is not None]
     there = {point.name for point in points}
@@ -83,7 +83,8 @@ def kind_of(report: QualityReport, variant: Variant) -> str:
     return "travels" if variant.standing in (Standing.TRAVELS, Standing.SHIPS) else "refused"
 
 
-def _first_comparison(report: QualityReport) -> Comparison | None:
+def first_comparison(report: QualityReport) -> Comparison | None:
+    """The metric that the report is told by; None where nothing was compared."""
     ordered = sorted(report.variants, key=lambda variant: variant.name != report.chosen)
     others = [variant for variant in ordered if report.variants and variant is not report.variants[0]]
     found = [comparison for variant in (*others, *ordered) for comparison in variant.comparisons[:1]]

@@ -25,13 +25,16 @@ class Markup(str):
     __slots__ = ()
 
 
-def shown(text: str) -> Markup:
-    """A word of the report as text: nothing in it is a tag, a control character or a mark of direction."""
+def printable(text: str) -> str:
+    """`text` with control characters and marks of direction written as escapes, and a megabyte cut short."""
     if len(text) > LONGEST:
         text = f"{text[:LONGEST]}... ({len(text)} characters)"
-    if not text.isprintable():
-        text = "".join(map(_visible, text))
-    return Markup(escape(text, quote=True))
+    return text if text.isprintable() else "".join(map(_visible, text))
+
+
+def shown(text: str) -> Markup:
+    """A word of the report as text: nothing in it is a tag."""
+    return Markup(escape(printable(text), quote=True))
 
 
 def _visible(character: str) -> str:

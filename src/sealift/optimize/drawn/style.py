@@ -197,6 +197,8 @@ _PAPER: Final = """
   h1 { font-size: 20pt } .verdict-sentence { font-size: 15pt } h2 { font-size: 13pt } h3 { font-size: 11pt }
   table { font-size: 8.5pt } .files code { font-size: 7pt } caption, .bars .value { font-size: 8.5pt }
   th, td { padding-right: 8px }
+  thead th, .badge { font-size: 8pt }
+  .bars th, .bars td { padding-top: 1px; padding-bottom: 1px }
   .bars th { font-size: 8pt; width: 33% } dd { font-size: 9pt } dt { font-size: 8pt }
   article.variant { margin-top: 3mm; padding-top: 2mm }
   h2, h3, caption, thead { break-after: avoid }
