@@ -18,6 +18,9 @@ PER_CHANNEL_OPSET: Final = 13
 
 _NEWER_OPSET: Final = 17
 
+_INITIALISERS_ALONE: Final = 4
+"""Since this IR version an initialiser need not be an input."""
+
 QUANTISED_KINDS: Final = frozenset({
     "QuantizeLinear", "DequantizeLinear", "DynamicQuantizeLinear", "QLinearConv", "QLinearMatMul", "ConvInteger",
     "MatMulInteger", "QGemm", "QAttention", "MatMulIntegerToFloat", "DynamicQuantizeMatMul", "MatMulNBits",
@@ -43,6 +46,7 @@ def read_graph(model: Path, *, weights: bool = True) -> ModelProto:
     try:
         if opset_of(read) < PER_CHANNEL_OPSET:
             read = onnx.version_converter.convert_version(read, _NEWER_OPSET)
+        lift_constants(read)
         name_nodes(read.graph)
         read = onnx.shape_inference.infer_shapes(read)
         if weights:
@@ -73,6 +77,25 @@ def write_graph(graph: ModelProto, destination: Path) -> Path:
 def opset_of(model: ModelProto) -> int:
     """The version of the default domain; 1 where there is none."""
     return max((entry.version for entry in model.opset_import if entry.domain in ("", "ai.onnx")), default=1)
+
+
+def lift_constants(model: ModelProto) -> None:
+    """Turn Constant nodes of the outermost graph into initialisers, and initialisers into constants, in place.
+
+    Before IR 4 every initialiser was an input too, which a caller could override; no release offers that.
+    """
+    graph = model.graph
+    fixed = {tensor.name for tensor in graph.initializer}
+    for name, tensor in constants(graph).items():
+        if name not in fixed:
+            graph.initializer.add().CopyFrom(tensor)
+            graph.initializer[-1].name = name
+    fixed |= set(constants(graph))
+    keep_nodes(graph, lambda node: node.op_type != "Constant" or node.output[0] not in fixed)
+    inputs = [value for value in graph.input if value.name not in fixed]
+    del graph.input[:]
+    graph.input.extend(inputs)
+    model.ir_version = max(model.ir_version, _INITIALISERS_ALONE)
 
 
 def name_nodes(graph: GraphProto) -> None:
@@ -134,3 +157,11 @@ def keep_nodes(graph: GraphProto, wanted: Callable[[NodeProto], bool]) -> None:
     kept = [node for node in graph.node if wanted(node)]
     del graph.node[:]
     graph.node.extend(kept)
+
+
+def prune_initialisers(graph: GraphProto) -> None:
+    """Drop, in place, what no node reads and no output is."""
+    used = {name for node in graph.node for name in used_by(node)} | {value.name for value in graph.output}
+    kept = [tensor for tensor in graph.initializer if tensor.name in used]
+    del graph.initializer[:]
+    graph.initializer.extend(kept)

@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import logging
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Final, Literal
@@ -23,10 +21,8 @@ from sealift.optimize.activations import (
 )
 from sealift.optimize.calibrate import Observed
 from sealift.optimize.graph import consumers, keep_nodes, read_graph, write_graph
+from sealift.optimize.onnxruntime_tool import INFERRED, quiet, without_mark
 from sealift.optimize.ranges import MINMAX
-
-_INFERRED: Final = ("onnx.infer", "onnxruntime.quant")
-"""onnxruntime's mark of a graph whose types are inferred; without it, it writes the model to disk to infer them."""
 
 _FLOAT_OUT: Final = frozenset({"Gemm", "MatMul"})
 """Their integer kernels can answer in float32: rounding the answer to a byte would only cost."""
@@ -109,9 +105,9 @@ def _quantised(
     from onnxruntime.quantization.onnx_model import ONNXModel
 
     activations = QuantType.QUInt8 if recipe.activations == "uint8" else QuantType.QInt8
-    graph.metadata_props.add(key=_INFERRED[0], value=_INFERRED[1])
+    graph.metadata_props.add(key=INFERRED[0], value=INFERRED[1])
     try:
-        with _quiet():
+        with quiet():
             quantizer = qdq_quantizer.QDQQuantizer(
                 graph,
                 recipe.per_channel,
@@ -128,9 +124,7 @@ def _quantised(
             ONNXModel(quantised).topological_sort()
     except _FOREIGN as error:
         raise ModelError(f"{model.name}: onnxruntime cannot quantise it: {error}") from error
-    for entry in [entry for entry in quantised.metadata_props if entry.key == _INFERRED[0]]:
-        quantised.metadata_props.remove(entry)
-    return quantised
+    return without_mark(quantised)
 
 
 def _tensor_data(ranges: Mapping[str, tuple[float, float]]) -> Any:
@@ -141,17 +135,6 @@ def _tensor_data(ranges: Mapping[str, tuple[float, float]]) -> Any:
         for name, (low, high) in ranges.items()
     }
     return TensorsData(CalibrationMethod.MinMax, data)
-
-
-@contextmanager
-def _quiet() -> Iterator[None]:
-    """onnxruntime.quantization talks through the root logger; what matters is measured afterwards."""
-    before = logging.root.manager.disable
-    logging.disable(logging.CRITICAL)
-    try:
-        yield
-    finally:
-        logging.disable(before)
 
 
 def keep_float_answers(graph: GraphProto) -> None:
