@@ -6,6 +6,7 @@ import importlib.util
 import io
 import struct
 import zlib
+from functools import cache
 from pathlib import Path
 
 import msgspec
@@ -59,6 +60,7 @@ def picture(seed: int, side: int = 24) -> bytes:
     return b"\x89PNG\r\n\x1a\n" + head + chunk(b"IDAT", zlib.compress(rows)) + chunk(b"IEND", b"")
 
 
+@cache
 def photo(number: int) -> bytes:
     """A thumbnail of a labelled photo of foolbox, or gradients where foolbox is not installed."""
     spec = importlib.util.find_spec("foolbox")

@@ -26,7 +26,9 @@ _NAMES: Final = {
     "f1": "F1",
     "rmse": "RMSE",
 }
-_PLAIN: Final = str.maketrans({THIN: " ", MINUS: "-", "\u00d7": "x", "\u2013": "-", "\u00b7": "-"})
+_PLAIN: Final = str.maketrans(
+    {THIN: " ", "\u00a0": " ", MINUS: "-", "\u00d7": "x", "\u2013": "-", "\u00b7": "-"}
+)
 
 
 def plain(text: str) -> str:

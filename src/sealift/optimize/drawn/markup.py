@@ -14,7 +14,7 @@ from typing import Final
 from sealift.optimize.figures import THIN
 
 _VOID: Final = frozenset({"meta", "img", "br"})
-_KEPT: Final = frozenset({THIN, "\u00a0", "\u200b"})
+_KEPT: Final = frozenset({THIN, "\u00a0"})
 LONGEST: Final = 2000
 """Characters of one string that are shown."""
 
