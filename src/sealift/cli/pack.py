@@ -141,6 +141,7 @@ def _pack(
     models, notes = application.models, application.notes
     options = _collect_options(args, workspace, progress)
     collected = collect_wheels(project.python, target, options, box=box_side_for(models))
+    _refuse_missing_engines(models, collected)
     gates = check_gates(project.gates, _packages(project, collected), None)
     gates.require_passed()
     target = _narrowed(target, project, collected)
@@ -173,6 +174,17 @@ def _pack(
     signing.record(packed)
     more = explaining.delta_notes(packed)
     return packed, [*signing.notes, *notes, *golden_notes, *collected.notes, *left_out, *more]
+
+
+def _refuse_missing_engines(models: Sequence[ServedModel], collected: Collected) -> None:
+    """Raises: UsageError: a variant needs an engine that no wheel brings; said before an hour of packing is over."""
+    carried = {wheel.name for wheel in (*collected.runtime, *collected.dependencies)}
+    needed = {each.engine for model in models for each in model.variants if each.engine} - carried
+    if needed:
+        raise UsageError(
+            f"what sealift optimize chose runs on {', '.join(sorted(needed))}, which the release would lack",
+            next_step=f"add {' and '.join(sorted(needed))} to [python] requirements, or leave its candidates out",
+        )
 
 
 def _packages(project: Project, collected: Collected) -> list[Package]:

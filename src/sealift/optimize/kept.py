@@ -11,7 +11,7 @@ from pathlib import Path
 
 from sealift.errors import UsageError
 from sealift.model.signature import Signature
-from sealift.optimize.report import File, QualityReport, encode_report
+from sealift.optimize.report import File, QualityReport, encode_report, without_inputs
 from sealift.project.optimized import (
     REPORT,
     SHIPPING,
@@ -41,9 +41,11 @@ class Kept:
 def keep(folder: Path, kept: Kept) -> None:
     """Write files, report and shipping.json; the last makes them count, so that they count together.
 
+    The report travels with the release: it is written without anybody's inputs.
+
     Raises: UsageError: the disk refuses; what was kept before still counts.
     """
-    report = encode_report(kept.report)
+    report = encode_report(without_inputs(kept.report))
     variants = tuple(_shipped(kept, name) for name in kept.travels)
     shipping = Shipping(
         source=kept.report.source,

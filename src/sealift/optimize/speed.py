@@ -45,6 +45,9 @@ class Effort:
     throughput_s: float = 0.6
 
 
+THOROUGH: Final = Effort()
+
+
 @dataclass(frozen=True, slots=True)
 class Contest:
     """Both results; the reference's `speedup` is 1."""
@@ -57,7 +60,7 @@ def race(
     reference: ServedModel,
     variant: ServedModel,
     inputs: Sequence[Arrays],
-    effort: Effort = Effort(),
+    effort: Effort = THOROUGH,
     *,
     cores: int,
     clock: Clock = time.perf_counter,
@@ -80,6 +83,21 @@ def race(
         _speed(times[0], rates[0], (1.0, one), rates[0][0]),
         _speed(times[1], rates[1], (ratio, interval), rates[0][0]),
     )
+
+
+def alone(
+    model: ServedModel,
+    inputs: Sequence[Arrays],
+    effort: Effort = THOROUGH,
+    *,
+    cores: int,
+    clock: Clock = time.perf_counter,
+) -> Speed:
+    """Measure one model by itself; `speedup` is 1. Raises: as `race`."""
+    runners = _runners(model, inputs[0], cores)
+    times = _rounds([runners.alone], inputs, effort, clock)[0]
+    rate = _throughput(runners, inputs, effort, cores, clock)
+    return _speed(times, rate, (1.0, Interval(low=1.0, high=1.0)), rate[0])
 
 
 @dataclass(frozen=True, slots=True)

@@ -2,7 +2,7 @@
 
 optimized/MODEL/shipping.json          what travels, and what it was measured for
 optimized/MODEL/report.json            every figure; its digest stands in the release
-optimized/MODEL/VARIANT/model.onnx     the files that were measured, to the byte
+optimized/MODEL/VARIANT-1a2b3c4d/      the files that were measured, to the byte
 """
 
 from __future__ import annotations
