@@ -125,6 +125,18 @@ def test_the_frontier_holds_what_no_other_beats() -> None:
     assert [p.name for p in frontier(Scatter("rmse", False, points, (), ()))] == ["e"]
 
 
+def test_points_that_a_phone_cannot_name_are_numbered_with_a_key() -> None:
+    points = photos().variants[:4]
+    more = tuple(msgspec.structs.replace(points[1], name=f"int8-{number}") for number in range(4))
+    tree = parsed(page.draw(replaced(variants=points + more)))
+    (key,) = [e for e in tree.iter("ol") if e.get("class") == "key phone"]
+    assert words(key).startswith("fp32 4.75 ms, 100 % int8-static 2.07 ms, 97.5 %")
+    charts = [e for e in tree.iter("svg") if e.get("role") == "img"]
+    named = [[t.text for t in e.iter("text") if (t.get("class") or "").startswith("name")] for e in charts]
+    assert sorted(str(name) for name in named[1]) == ["1", "2", "3", "4", "5", "6", "7", "8"]
+    assert "int8-3" in named[0]
+
+
 def test_not_enough_evidence_looks_different_from_failed_and_is_said_in_words() -> None:
     tree = parsed(page.draw(table()))
     verdicts = [e for e in tree.iter("span") if (e.get("class") or "").startswith("verdict")]

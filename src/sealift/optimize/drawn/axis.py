@@ -43,7 +43,7 @@ def linear(values: Sequence[float], *, from_zero: bool = False) -> Axis:
     low = min(0.0, low) if from_zero else low
     spread = max(high - low, abs(high) * 1e-3, 1e-9)
     low, high = (low if from_zero and low >= 0 else low - spread * 0.12), high + spread * 0.12
-    step = _step((high - low) / 5)
+    step = _step((high - low) / 6)
     first, last = math.floor(low / step), math.ceil(high / step)
     ticks = tuple(step * number for number in range(first, last + 1))
     inside = tuple(tick for tick in ticks if low <= tick <= high)

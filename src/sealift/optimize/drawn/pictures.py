@@ -46,7 +46,9 @@ def accuracy_against_latency(report: QualityReport) -> Markup:
         return tag("section", title, tag("p", why, class_="none"))
     described = _described(scatter)
     pictures = [
-        scatter_svg.draw(scatter, canvas, described) for canvas in (scatter_svg.DESK, scatter_svg.PHONE)
+        part
+        for canvas in (scatter_svg.DESK, scatter_svg.PHONE)
+        for part in (scatter_svg.draw(scatter, canvas, described), scatter_svg.key(scatter, canvas))
     ]
     caption = tag("figcaption", _legend(scatter), tag("p", _how_to_read(report, scatter)))
     return tag("section", title, tag("figure", *pictures, caption))

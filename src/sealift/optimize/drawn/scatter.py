@@ -21,20 +21,24 @@ _RADIUS: Final = 6.5
 
 @dataclass(frozen=True, slots=True)
 class Canvas:
-    """Pixels of the whole picture and of its margins; `longest` letters of a name are written out."""
+    """Pixels of the whole picture and of its margins; `longest` letters of a name are written out.
+
+    More points than `most_names` are numbered, and named in a key below.
+    """
 
     name: str
     width: int
     height: int
     left: int
     longest: int
+    most_names: int
     top: int = 34
     right: int = 14
     bottom: int = 48
 
 
-DESK: Final = Canvas("desk", 860, 440, 66, 34)
-PHONE: Final = Canvas("phone", 328, 420, 50, 20)
+DESK: Final = Canvas("desk", 860, 440, 66, 34, 14)
+PHONE: Final = Canvas("phone", 328, 420, 50, 20, 5)
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,6 +86,14 @@ def draw(scatter: Scatter, canvas: Canvas, described: str) -> Markup:
         role="img",
         aria_labelledby=f"{title_id} {text_id}",
     )
+
+
+def key(scatter: Scatter, canvas: Canvas) -> Markup:
+    """The names of numbered points; nothing where the picture names them itself."""
+    if len(scatter.points) <= canvas.most_names:
+        return Markup()
+    items = (tag("li", tag("b", point.name), f" {_figures(scatter, point)}") for point in scatter.points)
+    return tag("ol", *items, class_=f"key {canvas.name}")
 
 
 def mark(kind: str, x: float, y: float) -> Markup:
@@ -194,14 +206,19 @@ def _names(plane: _Plane, scatter: Scatter) -> Iterator[Markup]:
         taken.append(box)
         yield tag("text", text, x=box.left + 1, y=box.bottom - 3, class_="gate")
     order = ("ships", "reference", "travels", "refused")
-    for point in sorted(scatter.points, key=lambda p: order.index(p.kind)):
-        name = _shortened(point.name, plane.canvas.longest)
-        figures = f"{milliseconds(point.ms)}, {metric_value(scatter.metric, point.value)}"
+    is_numbered = len(scatter.points) > plane.canvas.most_names
+    for number, point in sorted(enumerate(scatter.points, 1), key=lambda item: order.index(item[1].kind)):
+        name = str(number) if is_numbered else _shortened(point.name, plane.canvas.longest)
+        figures = "" if is_numbered else _figures(scatter, point)
         wide = max(width_of(name, _TYPE), width_of(figures, _TYPE - 1.5))
         x, y = plane.x(point.ms), plane.y(point.value)
-        box = place(around(x, y, wide, 30), plane.frame, taken)
+        box = place(around(x, y, wide, 30 if figures else 15), plane.frame, taken)
         taken.append(box)
         yield _label(box, name, figures, point, (x, y))
+
+
+def _figures(scatter: Scatter, point: Point) -> str:
+    return f"{milliseconds(point.ms)}, {metric_value(scatter.metric, point.value)}"
 
 
 def _label(box: Box, name: str, figures: str, point: Point, at: tuple[float, float]) -> Markup:
@@ -214,7 +231,8 @@ def _label(box: Box, name: str, figures: str, point: Point, at: tuple[float, flo
     is_left = box.right <= x
     where, side = (box.right - 1, " end") if is_left else (box.left + 1, "")
     parts.append(tag("text", name, x=where, y=box.top + 12, class_=f"name {point.kind}{side}"))
-    parts.append(tag("text", figures, x=where, y=box.top + 26, class_=f"figures{side}"))
+    if figures:
+        parts.append(tag("text", figures, x=where, y=box.top + 26, class_=f"figures{side}"))
     return tag("g", tag("title", point.name), *parts)
 
 
@@ -236,4 +254,8 @@ def _covered(plane: _Plane, point: Point) -> Iterator[Box]:
 
 
 def _shortened(text: str, longest: int) -> str:
-    return text if len(text) <= longest else f"{text[: longest - 3]}..."
+    """Names that differ at their ends still differ."""
+    if len(text) <= longest:
+        return text
+    start = (longest - 3) * 2 // 3
+    return f"{text[:start]}...{text[start + 3 - longest :]}"

@@ -86,7 +86,7 @@ tbody th { font-weight: 600 }
 .bars td { padding: 5px 0; border: 0 }
 .bars .value { display: block; font-size: 13px; line-height: 1.3 }
 .bars .note { color: var(--soft) }
-.dense th, .dense td { padding-top: 1px; padding-bottom: 1px }
+.dense th, .dense td { padding-top: 1px; padding-bottom: 1px; vertical-align: middle }
 .dense td { display: flex; align-items: center; gap: 14px }
 .dense svg { flex: 1 1 40% }
 .dense .value { flex: 1 1 50% }
@@ -107,7 +107,8 @@ dd { margin: 0; font-size: 14px }
 _PICTURES: Final = """
 figure { margin: 0 }
 .chart { display: block; width: 100%; height: auto; font-size: 12.5px }
-.chart.phone { display: none }
+.chart.phone, .key.phone { display: none }
+.key { font-size: 13.5px; margin: 6px 0; padding-left: 26px }
 .chart text { fill: var(--ink); paint-order: stroke; stroke: var(--card); stroke-width: 3.5px; stroke-linejoin: round }
 .chart .end { text-anchor: end }
 .chart .middle { text-anchor: middle }
@@ -162,8 +163,8 @@ _NARROW: Final = """
   .tile { padding: 8px 10px }
   .tile b { font-size: 21px }
   .pair { display: block }
-  .chart.desk { display: none }
-  .chart.phone { display: block }
+  .chart.desk, .key.desk { display: none }
+  .chart.phone, .key.phone { display: block }
   .cards, .cards tbody, .cards caption, .bars, .bars tbody, .bars tr, .bars th, .bars td,
   .bars caption { display: block }
   .cards thead { position: absolute; width: 1px; height: 1px; overflow: hidden; clip-path: inset(50%) }
