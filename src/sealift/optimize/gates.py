@@ -81,7 +81,8 @@ def _gates(found: Measured, bounds: Bounds) -> Iterator[Gate]:
 
 def _accuracy(comparison: Comparison, wish: Optimize) -> Gate:
     drop = wish.max_accuracy_drop_points
-    verdict = verdict_of(comparison, permitted_drop(comparison, drop))
+    permitted = permitted_drop(comparison, drop)
+    verdict = verdict_of(comparison, permitted)
     of_reference = "percent of the reference's" if comparison.metric == "rmse" else "points"
     return Gate(
         name=ACCURACY,
@@ -89,6 +90,8 @@ def _accuracy(comparison: Comparison, wish: Optimize) -> Gate:
         expected=f"{comparison.metric} at most {drop:g} {of_reference} worse than the reference",
         found=in_words(comparison),
         advice=_more_data(comparison) if verdict is Verdict.NOT_ENOUGH_EVIDENCE else "",
+        metric=comparison.metric,
+        bound=comparison.reference - (permitted if comparison.higher_is_better else -permitted),
     )
 
 
@@ -106,6 +109,8 @@ def _agreement(comparison: Comparison, wish: Optimize) -> Gate:
         expected=f"{comparison.metric} with the reference of at least {least:g}",
         found=in_words(comparison),
         advice=_more_data(comparison) if verdict is Verdict.NOT_ENOUGH_EVIDENCE else "",
+        metric=comparison.metric,
+        bound=least,
     )
 
 

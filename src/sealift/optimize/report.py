@@ -224,6 +224,22 @@ class QualityReport(_Document, frozen=True, kw_only=True):
         raise KeyError(name)
 
 
+def without_inputs(report: QualityReport) -> QualityReport:
+    """The report without anybody's data: pictures and fields of inputs stay where they were measured."""
+    return msgspec.structs.replace(
+        report,
+        data=msgspec.structs.replace(report.data, examples=()),
+        variants=tuple(
+            msgspec.structs.replace(variant, differences=tuple(map(_without_input, variant.differences)))
+            for variant in report.variants
+        ),
+    )
+
+
+def _without_input(difference: Difference) -> Difference:
+    return msgspec.structs.replace(difference, shown="", picture=b"")
+
+
 def encode_report(report: QualityReport) -> bytes:
     """Deterministic JSON, indented for people."""
     return msgspec.json.format(msgspec.json.encode(report, order="sorted"), indent=1) + b"\n"
