@@ -48,6 +48,7 @@ def read_graph(model: Path, *, weights: bool = True) -> ModelProto:
             read = onnx.version_converter.convert_version(read, _NEWER_OPSET)
         lift_constants(read)
         name_nodes(read.graph)
+        _type_unknown(read)
         read = onnx.shape_inference.infer_shapes(read)
         if weights:
             onnx.load_external_data_for_model(read, str(model.parent))
@@ -107,6 +108,23 @@ def name_nodes(graph: GraphProto) -> None:
             name += "_"
         taken.add(name)
         node.name = name
+
+
+def _type_unknown(model: ModelProto) -> None:
+    """State the type that onnx cannot infer: of what comes out of operators that only onnxruntime has."""
+    graph, versions = model.graph, {entry.domain: entry.version for entry in model.opset_import}
+    known = element_types(graph)
+    for node in graph.node:
+        version = versions.get(node.domain, 1)
+        strange = (
+            not onnx.defs.has(node.op_type, version, node.domain) and node.op_type not in QUANTISED_KINDS
+        )
+        if not strange or node.output[0] in known:
+            continue
+        given = {known[name] for name in node.input if known.get(name) in FLOATS}
+        known[node.output[0]] = TensorProto.FLOAT16 if TensorProto.FLOAT16 in given else TensorProto.FLOAT
+        value = graph.value_info.add(name=node.output[0])
+        value.type.tensor_type.elem_type = known[node.output[0]]
 
 
 def element_types(graph: GraphProto) -> dict[str, int]:

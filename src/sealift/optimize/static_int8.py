@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Final, Literal
@@ -70,7 +70,7 @@ def quantise_static(model: Path, observed: Observed, recipe: StaticRecipe, desti
         raise ModelError(f"{model.name}: no layer with weights is left to be quantised.")
     ranges = _ranges(model, graph.graph, observed, asked)
     quantised = _quantised(model, graph, asked, [node.name for node in nodes], ranges)
-    keep_float_answers(quantised.graph)
+    keep_float_answers(quantised.graph, asked.kinds)
     return write_graph(quantised, destination)
 
 
@@ -137,11 +137,11 @@ def _tensor_data(ranges: Mapping[str, tuple[float, float]]) -> Any:
     return TensorsData(CalibrationMethod.MinMax, data)
 
 
-def keep_float_answers(graph: GraphProto) -> None:
+def keep_float_answers(graph: GraphProto, kinds: Collection[str]) -> None:
     """Take back, in place, the rounding of products that only floating-point operators or the caller read.
 
-    A Gemm or MatMul whose answer goes through QuantizeLinear and DequantizeLinear to no quantised node gives it in
-    float32 instead.
+    A Gemm or MatMul whose answer goes through QuantizeLinear and DequantizeLinear to no node of `kinds` that could run
+    on bytes gives it in float32 instead.
     """
     takers = consumers(graph)
     makers = {name: node for node in graph.node for name in node.output}
@@ -154,7 +154,9 @@ def keep_float_answers(graph: GraphProto) -> None:
         if len(takers[node.input[0]]) != 1 or len(pair) != 1 or pair[0].op_type != "DequantizeLinear":
             continue
         after = takers.get(pair[0].output[0], [])
-        if pair[0].output[0] not in outputs and any(_is_integer(taker, takers) for taker in after):
+        if pair[0].output[0] not in outputs and any(
+            taker.op_type in kinds and _is_integer(taker, takers) for taker in after
+        ):
             continue
         _rename_output(makers[node.input[0]], node.input[0], pair[0].output[0])
         dropped |= {node.name, pair[0].name}
