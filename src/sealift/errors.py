@@ -197,6 +197,12 @@ class Blocked(SealiftError):
     exit_code = 62
 
 
+class AnswersDiffer(SealiftError):
+    """The project does not answer as the running old service that it shall replace."""
+
+    exit_code = 63
+
+
 class RequestError(SealiftError):
     """A request cannot be answered; carries what the client sees.
 

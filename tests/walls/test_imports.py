@@ -19,6 +19,7 @@ STOREYS = {
     "doors": {"cli", "demo"},
     "verbs": {
         "optimize",
+        "migrate",
         "collect",
         "pack",
         "inspect",

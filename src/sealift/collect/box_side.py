@@ -20,6 +20,7 @@ CONNECTED_ONLY = (
     "cli/signing.py",
     "collect/*",
     "demo/*",
+    "migrate/*",
     "model/graph_*.py",
     "model/onnx_graph.py",
     "optimize/*",

@@ -58,8 +58,39 @@ def init_project(
         path, copies = _path_and_copies(directory, model)
     chosen: Template = template_for(signature) if signature else "tensor"
     chosen = next((known for known in TEMPLATES if known == template), chosen)
-    text = project_text(name or _name_from(directory), path, chosen, signature, arguments)
+    text = project_text(name or name_from(directory), path, chosen, signature, arguments)
     return _place(directory, {FILE_NAME: text, **copies})
+
+
+def place_project(directory: Path, files: Mapping[str, Source]) -> tuple[Path, ...]:
+    """Put a project that is written already into `directory`; on any failure the disk is as it was before.
+
+    Args:
+        files: by their place in the folder, `sealift.toml` among them. Parents are made.
+    Returns: the files written, `sealift.toml` first.
+    Raises: UsageError: one of them is already there, or the disk refuses; `problems` holds all of them.
+    """
+    refuse_place(directory)
+    _refuse_unwritable(directory, files)
+    _refuse(
+        directory, [f"{directory / name} is already there" for name in files if _is_there(directory, name)]
+    )
+    return _place(directory, {FILE_NAME: files[FILE_NAME], **files})
+
+
+def refuse_place(directory: Path, name: str | None = None) -> None:
+    """Say at once that no project can be made there, or not under that name. Raises: UsageError."""
+    _refuse_arguments(directory, None, None, name)
+
+
+def name_from(directory: Path) -> str:
+    """The folder's name in the letters a project may have; `service` when none are left."""
+    plain = re.sub(r"[^a-z0-9._-]+", "-", directory.resolve().name.lower())
+    return plain.strip("._-")[:64] or "service"
+
+
+def _is_there(directory: Path, name: str) -> bool:
+    return os.path.lexists(directory / name)
 
 
 def _refuse_arguments(directory: Path, model: Path | None, template: str | None, name: str | None) -> None:
@@ -96,7 +127,7 @@ def _path_and_copies(directory: Path, model: Path) -> tuple[str, dict[str, Sourc
     copies: dict[str, Source] = {model.name: model}
     copies.update({file.relative_to(model.parent).as_posix(): file for file in files_of(model)})
     _refuse_unwritable(directory, copies)
-    there = [f"{directory / name} is already there" for name in copies if os.path.lexists(directory / name)]
+    there = [f"{directory / name} is already there" for name in copies if _is_there(directory, name)]
     if FILE_NAME in copies:
         there.append(f"the model needs a file of its own called {FILE_NAME}")
     _refuse(directory, there)
@@ -107,12 +138,6 @@ def _refuse_unwritable(directory: Path, names: Iterable[str]) -> None:
     """TOML is UTF-8; a file name that is not cannot stand in it."""
     odd = [name for name in names if any("\ud800" <= letter <= "\udfff" for letter in name)]
     _refuse(directory, [f"the name of the model file {name!a} is not UTF-8" for name in odd])
-
-
-def _name_from(directory: Path) -> str:
-    """The folder's name in the letters a project may have; `service` when none are left."""
-    plain = re.sub(r"[^a-z0-9._-]+", "-", directory.resolve().name.lower())
-    return plain.strip("._-")[:64] or "service"
 
 
 def _place(directory: Path, sources: Mapping[str, Source]) -> tuple[Path, ...]:

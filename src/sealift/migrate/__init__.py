@@ -1,0 +1,1 @@
+"""An old service -> the project that replaces it, and what to check."""

@@ -1,0 +1,81 @@
+"""What a route answers, as followed through a script -> `[model.output]` and the fields to compare."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from sealift.migrate.symbols import Known, Opened, Result, Symbol, Table
+from sealift.model.declaration import ClassesOutput, Output, ScoresOutput, TensorOutput
+
+
+@dataclass(frozen=True, slots=True)
+class Answering:
+    """`prediction`, `score`: the fields of the old answer. `labels`: where the words for the classes come from."""
+
+    output: Output
+    prediction: str = ""
+    score: str = ""
+    labels: Opened | Known | None = None
+    understood: tuple[str, ...] = ()
+    check: tuple[str, ...] = ()
+
+
+def answering_of(answer: Table | Result | None) -> Answering:
+    """Classes where an index of the largest value is given, a score where one is held against a threshold."""
+    entries: Mapping[str, Symbol] = answer.entries if isinstance(answer, Table) else {}
+    results = {name: each for name, each in entries.items() if isinstance(each, Result)}
+    if not results:
+        return Answering(
+            TensorOutput(), check=("its answer was not understood: outputs are tensors as they are",)
+        )
+    decided = next(((name, each) for name, each in results.items() if each.what == "decision"), None)
+    if decided is not None:
+        return _scores(decided[0], decided[1], results, list(entries))
+    return _classes(results, list(entries))
+
+
+def _scores(name: str, decision: Result, results: Mapping[str, Result], names: list[str]) -> Answering:
+    positive, negative = decision.words
+    score = next((each for each, result in results.items() if result.what in ("score", "values")), "")
+    threshold = decision.threshold if decision.threshold is not None else 0.5
+    output = ScoresOutput(
+        positive=positive or "positive",
+        negative=negative if negative != positive and negative else None,
+        threshold=threshold,
+        activation="sigmoid"
+        if decision.activation == "sigmoid"
+        else "softmax"
+        if decision.activation
+        else None,
+    )
+    check = [_fields_change(names, "prediction, score, threshold and release")]
+    if not positive:
+        check.append("the words for above and below the threshold do not show; set positive and negative")
+    return Answering(
+        output,
+        name if positive else "",
+        score,
+        understood=(f"answer: {output.positive} where the score reaches {threshold:g}",),
+        check=tuple(check),
+    )
+
+
+def _classes(results: Mapping[str, Result], names: list[str]) -> Answering:
+    first = {kind: name for name, each in reversed(list(results.items())) for kind in (each.what,)}
+    index, label, score = first.get("index", ""), first.get("label", ""), first.get("score", "")
+    if not index and not label:
+        return Answering(TensorOutput(), check=(_fields_change(names, "prediction and release"),))
+    activations = {each.activation for each in results.values() if each.activation}
+    labels = results[label].labels if label else None
+    output = ClassesOutput(activation="sigmoid" if activations == {"sigmoid"} else None)
+    said = f"answer: the largest of the classes, as {index or label}"
+    said += f", its probability as {score}" if score else ""
+    check = [_fields_change(names, "prediction, label, probabilities and release")]
+    if score and not activations:
+        check.append('no softmax in the script; where the model has none either, set activation = "none"')
+    return Answering(output, index or label, score, labels, (said,), tuple(check))
+
+
+def _fields_change(old: list[str], new: str) -> str:
+    return f"answers had the fields {', '.join(old)}; /predict answers {new}"
