@@ -99,7 +99,7 @@ def _folded(graph: ModelProto, work: Path) -> ModelProto:
             "session.optimized_model_external_initializers_file_name", "folded.data"
         )
     _open(path, settings)
-    return _cleaned(read_graph(work / "folded.onnx"), graph)
+    return cleaned(read_graph(work / "folded.onnx"), graph)
 
 
 def _transformed(graph: ModelProto, work: Path, attention: bool) -> ModelProto:
@@ -119,10 +119,10 @@ def _transformed(graph: ModelProto, work: Path, attention: bool) -> ModelProto:
     if not any(entry.domain == _OWN_DOMAIN for entry in found.model.opset_import):
         found.model.opset_import.add(domain=_OWN_DOMAIN, version=1)
     write_graph(found.model, work / "transformed.onnx")
-    return _cleaned(read_graph(work / "transformed.onnx"), graph)
+    return cleaned(read_graph(work / "transformed.onnx"), graph)
 
 
-def _cleaned(made: ModelProto, given: ModelProto) -> ModelProto:
+def cleaned(made: ModelProto, given: ModelProto) -> ModelProto:
     """Without what onnxruntime adds to every file: domains that no node is of, a producer, its own IR version."""
     prune_initialisers(made.graph)
     used = set(_domains(made.graph)) | {"ai.onnx"}

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any, Final, Literal
+from typing import Any, Literal
 
 import numpy as np
-from onnx import GraphProto, ModelProto, NodeProto
+from onnx import GraphProto, ModelProto
 
 from sealift.errors import ModelError
 from sealift.optimize.activations import (
@@ -20,12 +20,10 @@ from sealift.optimize.activations import (
     with_followers,
 )
 from sealift.optimize.calibrate import Observed
-from sealift.optimize.graph import consumers, keep_nodes, read_graph, write_graph
+from sealift.optimize.graph import read_graph, write_graph
+from sealift.optimize.int8_edges import keep_float_answers, shield_floats
 from sealift.optimize.onnxruntime_tool import INFERRED, quiet, without_mark
 from sealift.optimize.ranges import MINMAX
-
-_FLOAT_OUT: Final = frozenset({"Gemm", "MatMul"})
-"""Their integer kernels can answer in float32: rounding the answer to a byte would only cost."""
 
 _FOREIGN = (Exception,)
 """onnxruntime.quantization raises ValueError, AssertionError and others: the edge wraps whatever comes."""
@@ -68,17 +66,24 @@ def quantise_static(model: Path, observed: Observed, recipe: StaticRecipe, desti
     nodes = [node for node in quantised_nodes(graph.graph, asked.kinds) if node.name not in asked.exclude]
     if not any(node.op_type in WEIGHTED for node in nodes):
         raise ModelError(f"{model.name}: no layer with weights is left to be quantised.")
-    ranges = _ranges(model, graph.graph, observed, asked)
+    ranges = all_ranges(model, graph.graph, observed, asked)
     quantised = _quantised(model, graph, asked, [node.name for node in nodes], ranges)
     keep_float_answers(quantised.graph, asked.kinds)
+    shield_floats(quantised.graph)
     return write_graph(quantised, destination)
 
 
-def _ranges(
+def all_ranges(
     model: Path, graph: GraphProto, observed: Observed, recipe: StaticRecipe
 ) -> dict[str, tuple[float, float]]:
+    """The range of every activation by the recipe's method, of those that a Clip or Relu cuts too.
+
+    Raises: ModelError: `observed` is of another model. UsageError: no such method.
+    """
     ranges = observed.ranges(recipe.method)
-    missing = [name for name in observed_tensors(graph, recipe.kinds) if name not in ranges]
+    missing = [
+        name for name in observed_tensors(graph, recipe.kinds or kinds_for(graph)) if name not in ranges
+    ]
     if missing:
         raise ModelError(
             f"{model.name}: calibration did not observe {len(missing)} of its tensors, {missing[0]!r} for one.",
@@ -135,41 +140,3 @@ def _tensor_data(ranges: Mapping[str, tuple[float, float]]) -> Any:
         for name, (low, high) in ranges.items()
     }
     return TensorsData(CalibrationMethod.MinMax, data)
-
-
-def keep_float_answers(graph: GraphProto, kinds: Collection[str]) -> None:
-    """Take back, in place, the rounding of products that only floating-point operators or the caller read.
-
-    A Gemm or MatMul whose answer goes through QuantizeLinear and DequantizeLinear to no node of `kinds` that could run
-    on bytes gives it in float32 instead.
-    """
-    takers = consumers(graph)
-    makers = {name: node for node in graph.node for name in node.output}
-    outputs = {value.name for value in graph.output}
-    dropped: set[str] = set()
-    for node in graph.node:
-        if node.op_type != "QuantizeLinear" or makers.get(node.input[0], node).op_type not in _FLOAT_OUT:
-            continue
-        pair = takers.get(node.output[0], [])
-        if len(takers[node.input[0]]) != 1 or len(pair) != 1 or pair[0].op_type != "DequantizeLinear":
-            continue
-        after = takers.get(pair[0].output[0], [])
-        if pair[0].output[0] not in outputs and any(
-            taker.op_type in kinds and _is_integer(taker, takers) for taker in after
-        ):
-            continue
-        _rename_output(makers[node.input[0]], node.input[0], pair[0].output[0])
-        dropped |= {node.name, pair[0].name}
-    keep_nodes(graph, lambda node: node.name not in dropped)
-
-
-def _is_integer(node: NodeProto, takers: Mapping[str, list[NodeProto]]) -> bool:
-    """Whether all that a node gives is quantised again, so that it may run on bytes."""
-    given = [taker for name in node.output for taker in takers.get(name, [])]
-    return bool(given) and all(taker.op_type == "QuantizeLinear" for taker in given)
-
-
-def _rename_output(node: NodeProto, old: str, new: str) -> None:
-    for position, name in enumerate(node.output):
-        if name == old:
-            node.output[position] = new
