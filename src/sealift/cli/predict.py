@@ -12,7 +12,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from http.client import HTTPConnection, HTTPException, HTTPSConnection
 from pathlib import Path
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any, Final
 from urllib.parse import quote, urlsplit
 
 from sealift.cli.options import add_common, add_prefix, prefix_of
@@ -20,6 +20,9 @@ from sealift.cli.screen import print_result, table
 from sealift.errors import NotServing, RequestError, UsageError
 from sealift.serve import control
 from sealift.store.prefix import choose_service
+
+if TYPE_CHECKING:
+    from sealift.serve.predictor import Predictor
 
 TIMEOUT_S: Final = 60.0
 _MEDIA: Final = {
@@ -43,7 +46,8 @@ def configure(parser: argparse.ArgumentParser) -> None:
         "  sealift predict cat.jpg\n"
         "  sealift predict case.json --model fraud\n"
         "  sealift predict *.jpg --url http://127.0.0.1:8000\n"
-        "  echo '{\"amount\": 12.5}' | sealift predict - --project fraud/",
+        "  echo '{\"amount\": 12.5}' | sealift predict - --project fraud/\n"
+        "  sealift predict photos/ --project photos-new/ --against http://127.0.0.1:5000",
     )
     parser.add_argument("inputs", nargs="+", metavar="INPUT")
     where = parser.add_mutually_exclusive_group()
@@ -52,12 +56,33 @@ def configure(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--ca", type=Path, metavar="F", help="https: trust this CA (PEM) instead of this machine's"
     )
+    parser.add_argument(
+        "--against",
+        metavar="URL",
+        help="with --project: ask the old service there too, and compare; exits with 63 where answers differ",
+    )
+    parser.add_argument(
+        "--against-form",
+        metavar="FORM",
+        help="how it is asked: raw, json, base64:FIELD, file:FIELD, v2 or mlflow (default: DIR/old-service.toml)",
+    )
+    parser.add_argument(
+        "--tolerance",
+        type=_tolerance,
+        default=1e-3,
+        metavar="X",
+        help="how far numbers may be apart, relative",
+    )
     parser.add_argument("--model", metavar="NAME", help="the service, or one model of a service with several")
     add_prefix(parser)
 
 
 def run(args: argparse.Namespace) -> int:
     """Run `predict`."""
+    if args.against is not None:
+        return _against(args)
+    if args.against_form is not None:
+        raise UsageError("--against-form says how --against is asked; give --against URL")
     bodies = [(name, *_read(name)) for name in args.inputs]
     with _opened(args) as predict:
         answers = []
@@ -69,6 +94,28 @@ def run(args: argparse.Namespace) -> int:
     result = answers[0] if len(answers) == 1 else {"answers": answers}
     print_result(args, result, table([_row(answer) for answer in answers]))
     return 0
+
+
+def _tolerance(text: str) -> float:
+    value = float(text)
+    if not 0 <= value <= 1:
+        raise argparse.ArgumentTypeError(f"expected 0 to 1, got {text}")
+    return value
+
+
+def _against(args: argparse.Namespace) -> int:
+    """Beside an old service; what that needs stays on the connected machine."""
+    try:
+        from sealift.cli.against import Parts, compare_with
+    except ModuleNotFoundError as error:
+        if error.name != "sealift.cli.against":
+            raise
+        raise UsageError(
+            "--against is of the connected side; a box's own sealift does not carry it",
+            next_step="compare where the project lies, before it is packed",
+        ) from error
+    context = _trusting(args.ca) if args.against.startswith("https://") else None
+    return compare_with(args, Parts(lambda folder: _loaded(args, folder)[0], _read, _parsed, context))
 
 
 def _read(name: str) -> tuple[bytes, str]:
@@ -91,7 +138,7 @@ def _sniffed(body: bytes) -> str:
 def _opened(args: argparse.Namespace) -> Iterator[Predict]:
     if args.project is not None:
         with tempfile.TemporaryDirectory() as workspace:
-            yield _in_process(args.project, args.model, Path(workspace))
+            yield _in_process(args, Path(workspace))
         return
     connection, path = _address(args)
     try:
@@ -100,24 +147,31 @@ def _opened(args: argparse.Namespace) -> Iterator[Predict]:
         connection.close()
 
 
-def _in_process(directory: Path, name: str | None, workspace: Path) -> Predict:
+def _in_process(args: argparse.Namespace, workspace: Path) -> Predict:
+    from sealift.serve.ticket import Ticket
+
+    predictor, release = _loaded(args, workspace)
+
+    def predict(body: bytes, media: str) -> Answer:
+        payload = _parsed(body) if media == "application/json" else body
+        return {**predictor.predict(payload, Ticket()), "release": release}
+
+    return predict
+
+
+def _loaded(args: argparse.Namespace, workspace: Path) -> tuple[Predictor, str]:
+    """The project's model, and the name of what it would be as a release."""
     from sealift.cli.services import project_service
     from sealift.engine.choose import engine_of
     from sealift.serve.predictor import load_predictor
-    from sealift.serve.ticket import Ticket
 
-    service = project_service(directory, workspace)
+    service = project_service(args.project, workspace)
+    name: str | None = args.model
     models = {model.name: model for model in service.models}
     if (name is None and len(models) > 1) or (name is not None and name not in models):
         raise UsageError(f"--model: expected one of {', '.join(models)}, got {name or 'none'}")
     model = models[name] if name is not None else service.models[0]
-    predictor = load_predictor(model, engine_of(model))
-
-    def predict(body: bytes, media: str) -> Answer:
-        payload = _parsed(body) if media == "application/json" else body
-        return {**predictor.predict(payload, Ticket()), "release": service.release}
-
-    return predict
+    return load_predictor(model, engine_of(model)), service.release
 
 
 def _parsed(body: bytes) -> Any:

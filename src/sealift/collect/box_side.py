@@ -10,6 +10,7 @@ import sealift
 from sealift.errors import UsageError
 
 CONNECTED_ONLY = (
+    "cli/against.py",
     "cli/demo.py",
     "cli/explaining.py",
     "cli/init.py",
