@@ -7,12 +7,13 @@ web service unless its telemetry package cannot be imported.
 from __future__ import annotations
 
 import contextlib
+import importlib
 import io
 import logging
 import re
 import sys
 import warnings
-from collections.abc import Iterator
+from collections.abc import Iterator, Sized
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
@@ -89,7 +90,7 @@ class _Streamed:
         self._most = most
         self._progress = progress
         self.seen = 0
-        length = len(items) if hasattr(items, "__len__") else None
+        length = len(items) if isinstance(items, Sized) else None
         self.total = None if length is None else min(length, most)
 
     def __iter__(self) -> Iterator[Any]:
@@ -133,7 +134,7 @@ def _nncf() -> Any:
     """Raises: UsageError: it cannot be imported."""
     try:
         with _silenced(), _without_callers():
-            import nncf
+            nncf = importlib.import_module("nncf")
     except _FOREIGN as error:
         raise UsageError(
             f"INT8 for OpenVINO needs the packages nncf and openvino: {error}", next_step=_INSTALL
