@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import shutil
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Final
@@ -20,9 +20,9 @@ from sealift.optimize.dynamic_int8 import (
     is_apt_for_static,
     quantise_dynamic,
 )
-from sealift.optimize.fuse import fuse
+from sealift.optimize.fuse import Fused, FuseWish, fuse
 from sealift.optimize.gates import Bounds
-from sealift.optimize.half import halve
+from sealift.optimize.half import convert_to_half
 from sealift.optimize.overflow import overflow_risk
 from sealift.optimize.static_int8 import StaticRecipe
 from sealift.optimize.static_search import search
@@ -31,13 +31,15 @@ from sealift.optimize.subject import REFERENCE, Subject
 
 @dataclass(frozen=True, slots=True)
 class Workshop:
-    """Where and from what candidates are built. `hopeless`: why none is worth building, whatever it is."""
+    """Where and from what candidates are built. `hopeless`: why none is worth building, whatever it is.
+    `fused` holds the reference's fused graph once it was asked for."""
 
     subject: Subject
     work: Path
     bounds: Bounds
     progress: Progress
     hopeless: str = ""
+    fused: list[Fused] = field(default_factory=list)
 
     def empty(self, name: str) -> Path:
         """A new folder for a candidate's files."""
@@ -104,7 +106,9 @@ def _int8_static(shop: Workshop) -> Built:
         "weights": f"per channel, {'7 bits: safe without VNNI' if found.recipe.reduce_range else '8 bits'}",
         "in floating point": ", ".join(found.recipe.exclude) or "no layer with weights",
     }
-    return Built("int8-static", served, folder, told, found.layers, _overflow(folder / "model.onnx"))
+    return Built(
+        "int8-static", served, folder, told, found.layers, overflow_risk(folder / "model.onnx").in_words()
+    )
 
 
 def _int8_dynamic(shop: Workshop) -> Built:
@@ -122,12 +126,12 @@ def _int8_dynamic(shop: Workshop) -> Built:
     served = replace(shop.subject.reference, path=path, engine="", precision="int8")
     told = {"weights": f"{', '.join(recipe.kinds)} in {'7' if recipe.reduce_range else '8'} bits",
             "activations": "ranges are taken at every run"}  # fmt: skip
-    return Built("int8-dynamic", served, folder, told, overflow=_overflow(path))
+    return Built("int8-dynamic", served, folder, told, overflow=overflow_risk(path).in_words())
 
 
 def _fp16(shop: Workshop) -> Built:
     model, folder = _onnx(shop), shop.empty("fp16")
-    path = halve(model, folder / "model.onnx")
+    path = convert_to_half(model, folder / "model.onnx")
     served = replace(shop.subject.reference, path=path, engine="", precision="fp16")
     return Built("fp16", served, folder, {"weights": "16 bits; inputs and outputs stay in 32"})
 
@@ -169,15 +173,22 @@ def _as_onnx(shop: Workshop) -> Built:
 
 
 def _onnx(shop: Workshop) -> Path:
-    """The reference as ONNX, its graph fused; made once. Raises: NotApt: there is no ONNX of it."""
-    place = shop.work / "fused" / "model.onnx"
-    if served_by(shop.subject) != "onnxruntime":
-        raise NotApt(f"it is made of ONNX, and this model is served by {served_by(shop.subject)}")
-    if not place.is_file():
+    """The reference as ONNX, its graph fused where that changes no answer; made once.
+
+    Raises: NotApt: there is no ONNX of it.
+    """
+    subject, place = shop.subject, shop.work / "fused" / "model.onnx"
+    if served_by(subject) != "onnxruntime":
+        raise NotApt(f"it is made of ONNX, and this model is served by {served_by(subject)}")
+    if not shop.fused:
         shop.progress.start("fuse the graph")
         shop.empty("fused")
-        fuse(shop.subject.reference.path, place)
-    return place
+        is_transformer = is_apt_for_dynamic(subject.reference.path)[0]
+        fused = fuse(
+            subject.reference.path, place, FuseWish(transformer=is_transformer, examples=subject.examples)
+        )
+        shop.fused.append(fused)
+    return shop.fused[0].path
 
 
 def _copied(shop: Workshop, name: str) -> Path:
@@ -191,11 +202,6 @@ def _needs_openvino(shop: Workshop) -> None:
         raise NotApt(f"OpenVINO does not load what {served_by(shop.subject)} serves")
     if find_spec("openvino") is None:
         raise NotApt("openvino is not installed here; pip install 'sealift[openvino]'")
-
-
-def _overflow(path: Path) -> str:
-    risk = overflow_risk(path)
-    return "" if risk.safe else risk.in_words
 
 
 _BUILDERS: Final[Mapping[str, Callable[[Workshop], Built]]] = {
