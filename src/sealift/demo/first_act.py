@@ -73,6 +73,13 @@ def pack(stage: Stage) -> None:
 def serving(stage: Stage, gap: Gap, photos: Sequence[Path]) -> Iterator[Box]:
     """Install, and serve while the caller goes on; a failure of the story shows what the server said."""
     stage.screen.step("4. The box: install, serve and predict where there is no network")
+    install(stage, gap)
+    with running(stage, gap, project.PROJECT_NAME, photos) as box:
+        yield box
+
+
+def install(stage: Stage, gap: Gap) -> None:
+    """Install what is on the folder `usb`, after a word on where the box is."""
     stage.screen.note(
         f"inside a {gap.state.reason} of its own: loopback is the only interface, and connecting to the "
         "outside gives ENETUNREACH"
@@ -81,8 +88,16 @@ def serving(stage: Stage, gap: Gap, photos: Sequence[Path]) -> Iterator[Box]:
     )
     trust = ("--trust", "keys/root.json", "--no-input")
     stage.sealift("install", ["install", "usb", *PREFIX, *trust], gap, live=True)
+
+
+@contextlib.contextmanager
+def running(stage: Stage, gap: Gap, name: str, photos: Sequence[Path] = ()) -> Iterator[Box]:
+    """Serve the installed release of `name` until the caller leaves; a failure shows what the server said.
+
+    Raises: NotServing, CommandFailed: it did not become healthy, or ended by itself.
+    """
     port = free_port()
-    serve = ["serve", project.PROJECT_NAME, *PREFIX, "--port", str(port)]
+    serve = ["serve", name, *PREFIX, "--port", str(port)]
     stage.screen.command(["sealift", *serve], background=True)
     box = Box(
         gap, stage.runner.start(gap.wrap([*SEALIFT, *serve])), f"http://127.0.0.1:{port}", tuple(photos)

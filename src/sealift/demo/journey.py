@@ -56,14 +56,27 @@ def run_demo(options: DemoOptions, out: TextIO, parts: Parts | None = None) -> i
     if problems:
         raise UsageError("--photo names files that cannot be read", problems=problems)
     with sigterm_as_interrupt(), work_folder(options.keep) as folder:
-        try:
-            with parts.runner(folder) as runner:
-                _travel(options, Stage(screen, folder, runner), parts.gap)
-        except CommandFailed as failed:
-            return failed.code
-        except KeyboardInterrupt:
-            screen.failure("\nstopped; everything that the demo started has been ended")
-            return 130
+        return play(screen, folder, lambda stage: _travel(options, stage, parts.gap), parts.runner)
+
+
+def play(
+    screen: Screen,
+    folder: Path,
+    story: Callable[[Stage], None],
+    start: Callable[[Path], AbstractContextManager[Runner]] = Subprocesses,
+) -> int:
+    """Tell a story in `folder`, and end whatever it started.
+
+    Returns: 0; the exit code of a command that failed; 130 after Ctrl-C.
+    """
+    try:
+        with start(folder) as runner:
+            story(Stage(screen, folder, runner))
+    except CommandFailed as failed:
+        return failed.code
+    except KeyboardInterrupt:
+        screen.failure("\nstopped; everything that the demo started has been ended")
+        return 130
     return 0
 
 

