@@ -50,7 +50,7 @@ def run(args: argparse.Namespace) -> int:
         reports.append(found)
         if place is not None:
             _write(place, page.draw(found))
-    shown = "\n\n".join(text.summary(report) for report in reports)
+    shown = "\n\n".join(text.summary(report, str(args.project)) for report in reports)
     written = "".join(f"\n  {place}" for place in pages if place is not None)
     result = {"models": [msgspec.to_builtins(report) for report in reports], "pages": [str(p) for p in pages if p]}
     print_result(args, result, f"{shown}{written}")

@@ -66,7 +66,7 @@ def objections(variant: Variant, wish: Optimize) -> tuple[str, ...]:
 
 
 def _sentence(name: str, verdict: Verdict, found: str, expected: str) -> str:
-    return f"{name}: {verdict.value}: {found}; expected {expected}"
+    return f"{name} {verdict.value}: {found}; expected {expected}"
 
 
 def _rank(variant: Variant, wish: Optimize) -> tuple[float, float]:

@@ -21,7 +21,7 @@ from sealift.optimize.figures import (
     speedup_words,
     standing_words,
 )
-from sealift.optimize.report import Comparison, QualityReport, Speed, Standing, Suspicion, Variant, Verdict
+from sealift.optimize.report import Comparison, QualityReport, Speed, Standing, Suspicion, Variant
 
 WIDTH: Final = 100
 """Columns of a line at most."""
@@ -111,19 +111,15 @@ def _widths(rows: Sequence[Sequence[str]]) -> list[int]:
 
 
 def _why(variant: Variant) -> Iterator[str]:
-    """What there is to say of one variant: its reasons, its metrics beyond the table, gates that did not pass."""
-    if variant.standing is Standing.TRAVELS and not variant.gates and not variant.reasons:
-        return
-    if variant.reasons or variant.comparisons or variant.gates:
-        yield from _wrapped(
-            f"{variant.name} {variant.standing.value}: {' '.join(variant.reasons)}".rstrip(": ")
-        )
-    for comparison in variant.comparisons:
-        yield from _wrapped(standing_words(comparison), "    ")
-    for gate in variant.gates:
-        if gate.verdict is not Verdict.PASSED:
-            words = f"{gate.name} {gate.verdict.value}: expected {gate.expected}, found {gate.found}"
-            yield from _wrapped(f"{words}; {gate.advice}" if gate.advice else words, "    ")
+    """What there is to say of one variant: its reasons; of what travels also how it compares."""
+    first, *more = variant.reasons or ("",)
+    if first:
+        yield from _wrapped(f"{variant.name} {variant.standing.value}: {first}")
+    for reason in more:
+        yield from _wrapped(reason, "    ")
+    if variant.standing in (Standing.SHIPS, Standing.TRAVELS):
+        for comparison in variant.comparisons:
+            yield from _wrapped(standing_words(comparison), "    ")
 
 
 def _suspicion(suspicion: Suspicion) -> Iterator[str]:
