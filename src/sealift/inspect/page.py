@@ -190,7 +190,7 @@ def _quality(model: Model) -> list[tuple[str, str]]:
         else []
     )
     rows += [("tried", tried.words) for tried in quality.tried]
-    return [*rows, ("report", f"application/reports/{model.name}.json {canonical.short(quality.report)}")]
+    return [*rows, ("report", f"application/reports/{model.name}.json {canonical.short(quality.report.removeprefix("sha256:"))}")]
 
 
 def _checks(facts: Facts) -> list[Section]:

@@ -123,8 +123,8 @@ def _verdict(winner: Variant, reference: Variant, tried: int) -> str:
     if winner.name == reference.name:
         if not tried:
             return f"{reference.name} ships: nothing else was tried"
-        of = "the other variant is" if tried == 1 else f"none of the {tried} other variants is"
-        return f"{reference.name} ships: {'the other variant is not' if tried == 1 else of} better and within every gate"
+        of = "the other variant is not" if tried == 1 else f"none of the {tried} other variants is"
+        return f"{reference.name} ships: {of} better and within every gate"
     parts = []
     if winner.speed is not None:
         parts.append(f"{winner.speed.speedup:.2f}x as fast")
