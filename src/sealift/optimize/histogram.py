@@ -74,6 +74,8 @@ class Histogram:
 
     def grow(self, exponent: int) -> None:
         """Let the range reach `2^exponent`; it never shrinks."""
+        if not self.counts.any():
+            self.exponent = max(self.exponent, exponent)
         while self.exponent < exponent:
             middle = self.counts.reshape(-1, 2).sum(axis=1)
             self.counts = np.zeros(BINS, np.int64)
@@ -83,4 +85,4 @@ class Histogram:
 
 def exponent_of(magnitude: float) -> int:
     """The smallest whole number, `SMALLEST_EXPONENT` at least, whose power of two lies above `magnitude`."""
-    return max(math.frexp(magnitude)[1], SMALLEST_EXPONENT)
+    return max(math.frexp(magnitude)[1], SMALLEST_EXPONENT) if magnitude > 0 else SMALLEST_EXPONENT

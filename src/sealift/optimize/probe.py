@@ -93,6 +93,8 @@ class Probe:
         settings.log_severity_level = 4
         settings.intra_op_num_threads = self._threads
         settings.enable_mem_pattern = False
+        # Which operators are fused depends on which tensors are asked for: no value may depend on that.
+        settings.graph_optimization_level = ort.GraphOptimizationLevel.ORT_DISABLE_ALL
         settings.add_session_config_entry(
             "session.model_external_initializers_file_folder_path", str(self._folder.resolve())
         )

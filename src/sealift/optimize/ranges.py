@@ -26,6 +26,9 @@ _COARSE: Final = 2048
 
 _STRIDE: Final = 16
 
+_UNSEEN: Final = 1e-6
+"""The share of a bin that holds nothing but what was clipped: without one the divergence would be infinite."""
+
 
 def range_of(histogram: Histogram, method: str) -> tuple[float, float]:
     """`(low, high)` with `low <= 0 <= high`; `(0, 0)` where nothing but zeros was seen.
@@ -94,7 +97,7 @@ def _divergence(magnitudes: NDArray[np.int64], end: int, levels: int) -> float:
     sizes = np.diff(np.append(edges, end))
     spread = np.repeat(np.divide(counted, bins, out=np.zeros_like(counted), where=bins > 0), sizes)
     p, q = clipped[filled], spread[filled]
-    if not q.size or not q.all():
+    if not q.any():
         return math.inf
-    p, q = p / p.sum(), q / q.sum()
+    p, q = p / p.sum(), np.maximum(q / q.sum(), _UNSEEN)
     return float(np.sum(p * np.log(p / q)))
