@@ -150,7 +150,7 @@ def _source(script: Script, node: ast.stmt) -> list[str]:
     first = min([node.lineno, *(each.lineno for each in decorators)])
     last = node.end_lineno or node.lineno
     where = f"line {first}" if first == last else f"lines {first}-{last}"
-    text = script.source.splitlines()[first - 1 : last]
+    text = script.lines[first - 1 : last]
     indent = len(text[0]) - len(text[0].lstrip())
     return [f"# {script.path.name}, {where}", *(line[indent:] for line in text)]
 

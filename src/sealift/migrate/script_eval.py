@@ -68,7 +68,8 @@ class Evaluator:
             case ast.Constant(value=constant):
                 return Known(constant)
             case ast.Name(id=name):
-                return scope.get(name) or self._unknown(node)
+                imported = self._script.imports.get(name)
+                return scope.get(name) or (Known(imported) if imported else self._unknown(node))
             case ast.Await(value=inner) | ast.Starred(value=inner):
                 return self.value(inner, scope)
             case ast.List(elts=parts) | ast.Tuple(elts=parts):

@@ -31,7 +31,7 @@ class Script:
     """
 
     path: Path
-    source: str
+    lines: tuple[str, ...]
     tree: ast.Module
     imports: Mapping[str, str]
     functions: Mapping[str, Function]
@@ -49,7 +49,12 @@ class Script:
 
     def text(self, node: ast.AST) -> str:
         """The source of a node, on one line, at most 60 characters."""
-        found = " ".join((ast.get_source_segment(self.source, node) or "").split())
+        first, last = getattr(node, "lineno", 1), getattr(node, "end_lineno", 1)
+        lines = [line.encode() for line in self.lines[first - 1 : last]]
+        if lines:  # columns count bytes (ast's documentation)
+            lines[-1] = lines[-1][: getattr(node, "end_col_offset", 0)]
+            lines[0] = lines[0][getattr(node, "col_offset", 0) :]
+        found = " ".join(b" ".join(lines[:20]).decode("utf-8", "replace").split())
         return found if len(found) <= 60 else found[:57] + "..."
 
 
@@ -65,7 +70,8 @@ def parse_script(path: Path) -> Script:
         raise UsageError(f"--from {path}: {line}not Python: {error}") from error
     imports = dict(_imports(tree))
     functions = {node.name: node for node in ast.walk(tree) if isinstance(node, Function)}
-    return Script(path, source, tree, imports, functions, tuple(_routes(functions)))
+    lines = tuple(source.replace("\r\n", "\n").split("\n"))
+    return Script(path, lines, tree, imports, functions, tuple(_routes(functions)))
 
 
 def _imports(tree: ast.Module) -> Iterator[tuple[str, str]]:

@@ -13,6 +13,8 @@ from sealift.migrate.script_names import Function, Route, Script
 from sealift.migrate.symbols import Arguments, Known, Model, Opened, Photo, Result, Symbol, Table, Unknown
 
 _DEEPEST: Final = 8
+_MOST_CALLS: Final = 500
+"""Functions of the script that are followed, one in another: a service has few, and time is bounded."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,6 +53,7 @@ class Walker:
         self._globals: dict[str, Symbol] = {"__file__": Known(script.path)}
         self._evaluator = Evaluator(script, self._call_own, self._note_model, self._note_call)
         self._active: list[str] = []
+        self._left = _MOST_CALLS
 
     def read_module(self) -> None:
         """The constants and models of the whole file: first the top level, then what its functions load."""
@@ -59,12 +62,14 @@ class Walker:
         answering = {route.function.name for route in self.script.routes}
         for function in self.script.functions.values():
             if function.name not in answering:
+                self._left = max(self._left, _DEEPEST)
                 self._walk_function(function, Arguments())
         self.walked.calls.clear()
         self.walked.own.clear()
 
     def follow(self, route: Route) -> Walked:
         """What the route does with a request."""
+        self._left = _MOST_CALLS
         self.walked.calls.clear()
         self.walked.own.clear()
         given = self._walk_function(route.function, Arguments())
@@ -84,8 +89,9 @@ class Walker:
         self.walked.calls.append(ModelCall(model, given, line))
 
     def _walk_function(self, function: Function, arguments: Arguments) -> Symbol:
-        if function.name in self._active or len(self._active) >= _DEEPEST:
+        if function.name in self._active or len(self._active) >= _DEEPEST or not self._left:
             return Unknown(function.lineno, function.name)
+        self._left -= 1
         self._active.append(function.name)
         try:
             local = self._bound(function, arguments)

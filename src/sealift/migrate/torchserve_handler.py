@@ -163,7 +163,6 @@ def _with_names(node: ast.Import | ast.ImportFrom, names: list[ast.alias]) -> as
 
 
 def _text(script: Script, handler: ast.ClassDef, kept: list[ast.stmt], has_postprocess: bool) -> str:
-    lines = script.source.splitlines()
     uses_torch = any(full.partition(".")[0] == "torch" for full in script.imports.values())
     imports = {*_import_lines(script, kept), *(["import torch"] if uses_torch and has_postprocess else [])}
     body = [
@@ -176,7 +175,7 @@ def _text(script: Script, handler: ast.ClassDef, kept: list[ast.stmt], has_postp
     ]
     for node in kept:
         body += [f"    # {script.path.name}, lines {node.lineno}-{node.end_lineno}"]
-        body += [*lines[_first_line(node) - 1 : node.end_lineno], ""]
+        body += [*script.lines[_first_line(node) - 1 : node.end_lineno], ""]
     body += ["", f"_HANDLER = {handler.name}()", "", "", "def preprocess(body: bytes):"]
     body += ['    return _HANDLER.preprocess([{"body": body}])']
     if has_postprocess:
