@@ -8,8 +8,8 @@ from itertools import zip_longest
 from pathlib import Path
 
 from sealift.check.golden import Golden, differences, golden_file, read_set
-from sealift.check.payload import read_payload
 from sealift.engine.protocol import Arrays, Session
+from sealift.model.payload import read_payload
 from sealift.model.pipeline import Pipeline, build_pipeline
 from sealift.model.service import ServedModel, Service
 

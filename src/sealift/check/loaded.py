@@ -8,11 +8,11 @@ from pathlib import Path
 
 from sealift.check.golden import Golden, GoldenSet, differences, golden_file, read_set
 from sealift.check.latency import Latency, measure
-from sealift.check.payload import read_payload
 from sealift.engine.choose import engine_of
 from sealift.engine.protocol import QUICK_RUN_S, Arrays, EngineOptions, Loaded
 from sealift.errors import RequestError
 from sealift.model.arrays import Prepared
+from sealift.model.payload import read_payload
 from sealift.model.pipeline import Pipeline, build_pipeline
 from sealift.model.service import ServedModel
 from sealift.model.settings import Settings

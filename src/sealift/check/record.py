@@ -22,12 +22,12 @@ from sealift.check.golden import (
     tensor_of,
     tolerance_for,
 )
-from sealift.check.payload import read_payload
 from sealift.engine.choose import engine_of
 from sealift.engine.proof import why_not_batched
 from sealift.engine.protocol import Arrays, EngineOptions, Session
 from sealift.errors import ModelFailed, RequestError, UsageError
 from sealift.model.examples import example_candidates
+from sealift.model.payload import read_payload
 from sealift.model.pipeline import build_pipeline
 from sealift.model.service import ServedModel, Service
 

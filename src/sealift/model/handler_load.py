@@ -58,14 +58,14 @@ def handler_functions(path: Path) -> frozenset[str]:
     return found
 
 
-def _parse(path: Path) -> ast.Module:
+def _parse(path: Path, what: str = "handler") -> ast.Module:
     try:
         return ast.parse(path.read_bytes(), filename=str(path))
     except OSError as error:
-        raise ModelError(f"handler {path} cannot be read: {error.strerror}.") from error
+        raise ModelError(f"{what} {path} cannot be read: {error.strerror}.") from error
     except (SyntaxError, ValueError) as error:
         line = f" line {error.lineno}" if isinstance(error, SyntaxError) else ""
-        raise ModelError(f"handler {path}{line} is not valid Python: {error}.") from error
+        raise ModelError(f"{what} {path}{line} is not valid Python: {error}.") from error
 
 
 def _top_level_names(body: Sequence[ast.stmt]) -> Iterator[str]:
@@ -89,13 +89,29 @@ def load_handler(path: Path) -> dict[str, Function]:
     """
     path = path.resolve()
     handler_functions(path)
+    module = load_code(path, "handler")
+    functions = {wanted: getattr(module, wanted) for wanted in FUNCTIONS if hasattr(module, wanted)}
+    problems = [why for wanted, function in functions.items() if (why := _unusable(wanted, function))]
+    if problems:
+        raise ModelError(f"handler {path} cannot be used.", problems=tuple(problems))
+    return functions
+
+
+def load_code(path: Path, what: str) -> ModuleType:
+    """Execute a Python file of the project, as `load_handler` does.
+
+    Args:
+        what: what error messages call it, such as `handler`.
+    Raises: ModelError: it does not load, or a sibling it imports is hidden by another module.
+    """
+    path = path.resolve()
     _serve_siblings(path.parent)
     importlib.invalidate_caches()
-    _refuse_hidden_siblings(path)
-    name = f"_sealift_handler_{hashlib.sha256(str(path).encode()).hexdigest()[:12]}"
+    _refuse_hidden_siblings(path, what)
+    name = f"_sealift_{what}_{hashlib.sha256(str(path).encode()).hexdigest()[:12]}"
     spec = importlib.util.spec_from_file_location(name, path)
     if spec is None or spec.loader is None:
-        raise ModelError(f"handler {path} is not a Python file; its name must end in .py.")
+        raise ModelError(f"{what} {path} is not a Python file; its name must end in .py.")
     module = importlib.util.module_from_spec(spec)
     sys.modules[name] = module
     try:
@@ -103,14 +119,10 @@ def load_handler(path: Path) -> dict[str, Function]:
     except (Exception, SystemExit) as error:  # the edge to foreign code: anything can come out of it
         del sys.modules[name]
         raise ModelError(
-            f"handler {path} does not load: {failure_text(error, path.parent)}.",
+            f"{what} {path} does not load: {failure_text(error, path.parent)}.",
             next_step="list what it imports under [python] requirements in sealift.toml",
         ) from error
-    functions = {wanted: getattr(module, wanted) for wanted in FUNCTIONS if hasattr(module, wanted)}
-    problems = [why for wanted, function in functions.items() if (why := _unusable(wanted, function))]
-    if problems:
-        raise ModelError(f"handler {path} cannot be used.", problems=tuple(problems))
-    return functions
+    return module
 
 
 def _serve_siblings(folder: Path) -> None:
@@ -119,9 +131,9 @@ def _serve_siblings(folder: Path) -> None:
         sys.meta_path.append(_Siblings(folder))
 
 
-def _refuse_hidden_siblings(path: Path) -> None:
+def _refuse_hidden_siblings(path: Path, what: str) -> None:
     hidden = []
-    for name in sorted(_imported_roots(_parse(path))):
+    for name in sorted(_imported_roots(_parse(path, what))):
         if not ((path.parent / f"{name}.py").exists() or (path.parent / name / "__init__.py").exists()):
             continue
         try:
@@ -131,11 +143,11 @@ def _refuse_hidden_siblings(path: Path) -> None:
         origin = spec.origin if spec is not None else None
         if origin is None or not Path(origin).resolve().is_relative_to(path.parent):
             hidden.append(
-                f"import {name}: means {origin or 'a built-in module'}, not the file beside the handler"
+                f"import {name}: means {origin or 'a built-in module'}, not the file beside the {what}"
             )
     if hidden:
         raise ModelError(
-            f"handler {path} would import other modules than its siblings.",
+            f"{what} {path} would import other modules than its siblings.",
             problems=tuple(hidden),
             next_step="rename the sibling files",
         )

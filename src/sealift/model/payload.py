@@ -1,4 +1,4 @@
-"""Golden payloads: `.json` files are parsed, everything else is a raw body."""
+"""A payload on disk -> what pre-processing gets: `.json` files are parsed, everything else is a raw body."""
 
 from __future__ import annotations
 
