@@ -80,7 +80,8 @@ def script_net() -> Callable[[Path, int], Path]:
         net = torch.nn.Sequential(*pool, torch.nn.Linear(inputs, 4)).eval()
         with warnings.catch_warnings():
             warnings.simplefilter("ignore", DeprecationWarning)
-            torch.jit.script(net).save(str(path))
+            scripted: Any = torch.jit.script(net)
+            scripted.save(str(path))
         return path
 
     return write

@@ -11,6 +11,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+from numpy.typing import NDArray
 
 from sealift.cli.main import run
 from sealift.errors import NotServing, UsageError
@@ -20,6 +21,11 @@ from sealift.migrate.compare import Asking, Pair, compare, judge
 from sealift.migrate.inputs import expand_inputs
 from sealift.migrate.old_service import OldService
 from sealift.migrate.own import Input, Own
+
+
+def floats(values: Any) -> NDArray[np.float32]:
+    return np.asarray(values, np.float32)
+
 
 Serving = Callable[[Callable[[str, bytes], tuple[int, Any]]], AbstractContextManager[str]]
 
@@ -34,11 +40,12 @@ CLASSES = Own(
     }
 )
 SCORE = Own(answer={"prediction": "fraud", "score": 0.91, "threshold": 0.83})
-TENSORS = Own(outputs={"y": np.float32([[1.0, 2.0]]), "z": np.float32([0.0])}, answer={"prediction": {}})
+TENSORS = Own(outputs={"y": floats([[1.0, 2.0]]), "z": floats([0.0])}, answer={"prediction": {}})
 ROW = Input("row.json", b'{"a": 1, "b": "x"}', "application/json")
 
 
-def judged(document: Any, own: Own, service: OldService = OldService()) -> Pair:
+def judged(document: Any, own: Own, service: OldService | None = None) -> Pair:
+    service = service or OldService()
     return judge("i", Answered(200, document), own, Asking(OldClient("http://old", service, "m"), service))
 
 
@@ -59,10 +66,10 @@ def judged(document: Any, own: Own, service: OldService = OldService()) -> Pair:
         ({"predictions": {"z": [0], "y": [[1, 2]]}}, TENSORS),
         (
             {"predictions": [{"y": 1.0, "z": 0.0}, {"y": 2.0, "z": None}]},
-            Own(outputs={"y": np.float32([1, 2])}),
+            Own(outputs={"y": floats([1, 2])}),
         ),
-        ({"predictions": [[1.0, 2.0]]}, Own(outputs={"y": np.float32([[1, 2]])})),
-        ([1.0, 2.0], Own(outputs={"y": np.float32([[1, 2]])})),
+        ({"predictions": [[1.0, 2.0]]}, Own(outputs={"y": floats([[1, 2]])})),
+        ([1.0, 2.0], Own(outputs={"y": floats([[1, 2]])})),
     ],
 )
 def test_answers_in_any_form_are_equal(document: Any, own: Own) -> None:
@@ -108,7 +115,7 @@ def test_a_refusal_is_equal_to_a_refusal_only() -> None:
 
 def test_every_form_makes_its_own_request() -> None:
     photo = Input("p.png", b"\x89PNG", "image/png")
-    own = Own(inputs={"x": np.float32([[1, 2]])}, has_fields=True)
+    own = Own(inputs={"x": floats([[1, 2]])}, has_fields=True)
     assert request_of("raw", photo, own).body == b"\x89PNG"
     assert request_of("raw", photo, own).media == "image/png"
     assert json.loads(request_of("base64:img", photo, own).body) == {"img": "iVBORw=="}

@@ -106,7 +106,8 @@ def as_torchserve_does(body: bytes) -> NDArray[np.float32]:
     image = image.resize((int(256 * width / height), 256), Image.Resampling.BILINEAR)
     left, top = round((image.width - 224) / 2.0), round((256 - 224) / 2.0)
     pixels = np.asarray(image.crop((left, top, left + 224, top + 224)), np.float32) / 255
-    scaled = (pixels - np.float32([0.485, 0.456, 0.406])) / np.float32([0.229, 0.224, 0.225])
+    mean, std = np.array([0.485, 0.456, 0.406], np.float32), np.array([0.229, 0.224, 0.225], np.float32)
+    scaled = (pixels - mean) / std
     return np.asarray(scaled.transpose(2, 0, 1)[None], np.float32)
 
 
@@ -152,7 +153,7 @@ def test_a_triton_model_and_its_project_give_the_same_tensors(
         assert path == "/v2/models/risk/infer"
         (given,) = json.loads(body)["inputs"]
         assert (given["name"], given["datatype"], given["shape"]) == ("x", "FP32", [1, 3])
-        (values,) = session.run(None, {"x": np.float32(given["data"]).reshape(1, 3)})
+        (values,) = session.run(None, {"x": np.array(given["data"], np.float32).reshape(1, 3)})
         output = {"name": "y", "datatype": "FP32", "shape": [1, 1], "data": values.reshape(-1).tolist()}
         return 200, {"model_name": "risk", "outputs": [output]}
 
@@ -173,12 +174,17 @@ def test_a_triton_model_and_its_project_give_the_same_tensors(
     assert said.out.startswith("1 of 1 equal")
 
 
+def frames(answer: Any) -> Any:
+    """As MLflow's server writes a DataFrame."""
+    return answer.to_dict(orient="records")
+
+
 def test_mlflows_scoring_server_and_its_project_answer_alike(
     row_net: Callable[..., Path], tmp_path: Path, old_service: Serving, capsys: pytest.CaptureFixture[str]
 ) -> None:
     """MLflow's own loader and its own reading of a request, behind a small server."""
     import onnx
-    import pandas
+    import pandas  # type: ignore[import-untyped]
 
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
@@ -201,7 +207,7 @@ def test_mlflows_scoring_server_and_its_project_answer_alike(
         frame = pandas.DataFrame(table["data"], columns=table["columns"])
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
-            return 200, {"predictions": loaded.predict(frame).to_dict(orient="records")}
+            return 200, {"predictions": frames(loaded.predict(frame))}
 
     assert run(["init", str(tmp_path / "new"), "--from", str(tmp_path / "old"), "-q"]) == 0
     (tmp_path / "row.json").write_text('{"age": 1.0, "amount": 0.5, "income": -0.25}')

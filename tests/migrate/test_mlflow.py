@@ -46,7 +46,7 @@ def saved(tmp_path: Path, row_net: Callable[..., Path]) -> Callable[..., Path]:
 def test_named_columns_of_the_signature_become_named_fields(
     tmp_path: Path, saved: Callable[..., Path]
 ) -> None:
-    import pandas
+    import pandas  # type: ignore[import-untyped]
 
     folder = saved(pandas.DataFrame({name: [1.0] for name in COLUMNS}))
     taken = take_over(tmp_path / "new", folder)

@@ -139,7 +139,7 @@ def test_old_service_toml_is_read_as_it_is_written(tmp_path: Path) -> None:
 )
 def test_a_wrong_old_service_toml_is_refused(tmp_path: Path, text: str, said: str) -> None:
     (tmp_path / "old-service.toml").write_text(text)
-    with pytest.raises(UsageError, match="old-service.toml") as caught:
+    with pytest.raises(UsageError, match=r"old-service\.toml") as caught:
         read_old_service(tmp_path)
     assert said in caught.value.message
     if not text.startswith("form"):

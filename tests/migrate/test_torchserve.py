@@ -235,5 +235,5 @@ def test_a_damaged_archive_is_refused(tmp_path: Path) -> None:
 
 
 def test_a_zip_that_is_no_archive_of_torchserve_is_refused(tmp_path: Path) -> None:
-    with pytest.raises(UsageError, match="no MAR-INF/MANIFEST.json"):
+    with pytest.raises(UsageError, match=r"no MAR-INF/MANIFEST\.json"):
         take_over(tmp_path / "new", zipped(tmp_path / "m.mar", ("a", b"")))
