@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import itertools
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -39,8 +39,8 @@ class Graph:
     def save(
         self,
         path: Path,
-        inputs: dict[str, tuple[int, list[int | str]]],
-        outputs: dict[str, list[int | str]],
+        inputs: Mapping[str, tuple[int, Sequence[int | str]]],
+        outputs: Mapping[str, Sequence[int | str]],
         opset: int = 14,
     ) -> Path:
         graph = helper.make_graph(
