@@ -9,6 +9,8 @@ from sealift.migrate.script_calls import fields_of
 from sealift.migrate.symbols import Fields, Photo, Symbol
 from sealift.model.declaration import ImageInput, Input, NumericColumn, TabularInput
 
+PILLOWS: Final = "exact"
+"""The decoding that gives the pixels of the old services, which all use Pillow."""
 ORIENTATION: Final = "photos with an EXIF orientation are turned upright here, and were not before"
 _AXES: Final = {"NCHW": "NCHW", "CHW": "NCHW", "NHWC": "NHWC", "HWC": "NHWC"}
 
@@ -46,7 +48,7 @@ def photo_declaration(photo: Photo) -> Declared:
         std=tuple(_plain(1 / scale) for scale in photo.scale),
         layout="NCHW" if layout == "NCHW" else "NHWC",
         channels=photo.channels or "RGB",
-        decode="exact",
+        decode=PILLOWS,
     )
     way = f"shorter side {photo.shorter}, crop {list(size)}" if photo.shorter else f"resize to {list(size)}"
     understood = (

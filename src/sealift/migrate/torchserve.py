@@ -17,7 +17,7 @@ from sealift.migrate.draft import HANDLER, LABELS, Draft, ModelDraft
 from sealift.migrate.engine_packages import with_engine_packages
 from sealift.migrate.labels import index_to_name
 from sealift.migrate.old_service import OldService
-from sealift.migrate.script_input import ORIENTATION
+from sealift.migrate.script_input import ORIENTATION, PILLOWS
 from sealift.migrate.torchserve_handler import OwnHandler, read_handler
 from sealift.model.declaration import ClassesOutput, ImageInput, TensorInput
 from sealift.model.engines import SCRIPT_SUFFIXES, default_engine
@@ -30,7 +30,7 @@ IMAGE_NET: Final = ImageInput(
     resize=256,
     mean=(123.675, 116.28, 103.53),
     std=(58.395, 57.12, 57.375),
-    decode="exact",
+    decode=PILLOWS,
 )
 """`image_classifier` and `image_segmenter`: Resize(256), CenterCrop(224), ToTensor, ImageNet's Normalize."""
 ANSWERS: Final = "/predict answers prediction, label, probabilities and release"
