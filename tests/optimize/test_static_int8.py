@@ -205,7 +205,7 @@ def test_an_old_opset_and_constants_in_nodes_are_no_hindrance(tmp_path: Path) ->
     weight = numpy_helper.from_array(np.random.default_rng(0).standard_normal((4, 3)).astype(np.float32))
     graph.node("Constant", [], "w", value=weight)
     graph.node("MatMul", ["x", "w"], "y")
-    edge = (int(TensorProto.FLOAT), ["n", 4])
+    edge: tuple[int, list[int | str]] = (int(TensorProto.FLOAT), ["n", 4])
     model = graph.save(tmp_path / "old.onnx", {"x": edge}, {"y": ["n", 3]}, opset=9)
     x = np.random.default_rng(1).standard_normal((8, 4)).astype(np.float32)
     observed = calibrate(model, [("x", {"x": x})], CalibrationWish(), tmp_path / "state", Silent())
