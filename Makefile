@@ -8,8 +8,10 @@ DEMO_STAMP := $(DEMO_VENV)/.ready
 
 KSERVE_VENV := .venv-kserve
 KSERVE_STAMP := $(KSERVE_VENV)/.ready
+EXAMPLES_VENV := .venv-examples
+EXAMPLES_STAMP := $(EXAMPLES_VENV)/.ready
 
-.PHONY: kserve demo test test-fast lint bench docs setup clean
+.PHONY: example-inspection example-credit-risk examples-environment kserve demo test test-fast lint bench docs setup clean
 
 $(STAMP): pyproject.toml constraints/dev.txt
 	$(PYTHON) -m venv $(VENV)
@@ -27,6 +29,21 @@ $(DEMO_STAMP): pyproject.toml constraints/dev.txt
 
 demo: $(DEMO_STAMP)
 	$(DEMO_VENV)/bin/sealift demo
+
+# The examples train models of their own, one of them with scikit-learn: not in the demo's environment.
+$(EXAMPLES_STAMP): pyproject.toml constraints/dev.txt examples/credit-risk/requirements.txt
+	$(PYTHON) -m venv $(EXAMPLES_VENV)
+	$(EXAMPLES_VENV)/bin/python -m pip install -q --disable-pip-version-check -c constraints/dev.txt -e '.[pack]' \
+		-r examples/credit-risk/requirements.txt
+	touch $@
+
+examples-environment: $(EXAMPLES_STAMP)
+
+example-inspection: $(EXAMPLES_STAMP)
+	$(EXAMPLES_VENV)/bin/python examples/inspection/main.py
+
+example-credit-risk: $(EXAMPLES_STAMP)
+	$(EXAMPLES_VENV)/bin/python examples/credit-risk/main.py
 
 # The kserve client brings 60 packages of its own (450 MB): tests/serve/test_kserve_client.py is skipped without.
 $(KSERVE_STAMP): constraints/kserve.txt
@@ -62,4 +79,4 @@ docs: $(STAMP)
 	$(BIN)/python docs/build.py
 
 clean:
-	rm -rf $(VENV) $(DEMO_VENV) $(KSERVE_VENV) .mypy_cache .ruff_cache .pytest_cache .hypothesis build dist
+	rm -rf $(VENV) $(DEMO_VENV) $(KSERVE_VENV) $(EXAMPLES_VENV) examples/*/work .mypy_cache .ruff_cache .pytest_cache .hypothesis build dist

@@ -29,15 +29,19 @@ class Auc:
 
 
 def auc(scores: NDArray[np.float64], bad: Sequence[bool]) -> Auc:
-    """Mann-Whitney, ties count half; the interval from Hanley and McNeil 1982, eq. 1 and 2."""
+    """Mann-Whitney: ties count half."""
     truth = np.array(bad)
     high, low = scores[truth], scores[~truth]
-    wins = (high[:, None] > low).mean() + (high[:, None] == low).mean() / 2
-    value = float(wins)
+    value = float((high[:, None] > low).mean() + (high[:, None] == low).mean() / 2)
+    reach = _NORMAL_95 * standard_error(value, len(high), len(low))
+    return Auc(value, max(0.0, value - reach), min(1.0, value + reach), len(scores))
+
+
+def standard_error(value: float, bad: int, good: int) -> float:
+    """Of an AUC from so many bad and good cases. Hanley and McNeil 1982, eq. 1 and 2."""
     q1, q2 = value / (2 - value), 2 * value**2 / (1 + value)
-    spread = value * (1 - value) + (len(high) - 1) * (q1 - value**2) + (len(low) - 1) * (q2 - value**2)
-    error = _NORMAL_95 * float(np.sqrt(spread / (len(high) * len(low))))
-    return Auc(value, max(0.0, value - error), min(1.0, value + error), len(scores))
+    spread = value * (1 - value) + (bad - 1) * (q1 - value**2) + (good - 1) * (q2 - value**2)
+    return float(np.sqrt(spread / (bad * good)))
 
 
 def cost(scores: NDArray[np.float64], bad: Sequence[bool], threshold: float) -> float:

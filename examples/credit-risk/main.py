@@ -30,10 +30,10 @@ def prepare(stage: Stage) -> None:
     stage.screen.step("1. The table, and two models of it")
     with stage.timed("get the table"):
         parts = read_parts()
+    sizes = [len(part.cases) for part in (parts.training, parts.validation, parts.held_out)]
     stage.screen.note(
-        f"German credit: 1,000 real cases, {len(FIELDS)} named fields. The table has no blank cells, so 6 in 100 cells of "
-        f"three fields are blanked. {len(parts.training.cases)} cases train, {len(parts.validation.cases)} choose the "
-        f"threshold, {len(parts.held_out.cases)} were held out and judge"
+        f"German credit: 1,000 real cases, {len(FIELDS)} named fields. The table has no blank cells, so 6 in 100 of "
+        f"three fields are blanked here. {sizes[0]} cases train, {sizes[1]} choose the threshold, {sizes[2]} judge"
     )
     with stage.timed("train"):
         trained = (models.train_network(parts), models.train_trees(parts))
