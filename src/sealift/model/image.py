@@ -56,7 +56,10 @@ class ImagePreparation:
             InvalidInput: no photo in the body, or one that does not decode (`invalid_image`).
             TooLarge: more than `max_pixels`.
         """
-        pixels = photo_pixels(photo_bytes(payload), self._declared, self._max_pixels)
+        return self.from_pixels(photo_pixels(photo_bytes(payload), self._declared, self._max_pixels))
+
+    def from_pixels(self, pixels: NDArray[np.uint8]) -> Prepared:
+        """What `photo_pixels` gave for these sizes and colours -> the tensor."""
         return Prepared({self._name: self._normalisation(pixels).reshape(self._shape)}, self._added)
 
 

@@ -65,7 +65,7 @@ def unseen_share(n: int) -> float:
 
     The upper end of the exact interval of 0 of n (Clopper and Pearson 1934): 1 - 0.025 ** (1 / n).
     """
-    return float(1 - TAIL ** (1 / n)) if n else 1.0
+    return 1 - math.pow(TAIL, 1 / n) if n else 1.0
 
 
 def student(tail: float, freedom: int) -> float:

@@ -33,6 +33,16 @@ from sealift.optimize.metric import (
 )
 from sealift.optimize.user_metric import load_metric
 
+__all__ = [
+    "Metric",
+    "agreement_for",
+    "class_names",
+    "cosine",
+    "largest_difference",
+    "metrics_for",
+    "negative_of",
+]
+
 SAME: Final = 0.02
 """Of an answer that the project's own code makes: numbers that differ by less count as the same, relative to the
 larger one, or absolute below 1."""
