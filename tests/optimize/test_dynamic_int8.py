@@ -92,7 +92,7 @@ def test_aptness_is_said_with_figures(small_net: Path, observed: Observed, tmp_p
     apt, why = is_apt_for_dynamic(small_net)
     assert not apt
     assert why == "only 6% of its weights are in linear layers; convolutions get slower"
-    assert is_apt_for_static(small_net) == (True, "7 layers with 1,628 weights")
+    assert is_apt_for_static(small_net) == (True, "7 layers with 1,372 weights")
     made = quantise_static(small_net, observed, StaticRecipe(), tmp_path / "int8.onnx")
     for judge in (is_apt_for_dynamic, is_apt_for_static):
         assert judge(made) == (False, "its weights are quantised already")
