@@ -19,6 +19,7 @@ from sealift.model.declaration import (
     TabularInput,
     TensorInput,
 )
+from sealift.model.signature import TensorSpec
 from sealift.project.file import load_project
 
 HEAD = """\
@@ -158,7 +159,7 @@ app.run(port=8080)
             NumericColumn(name="income", mean=3000.0, std=1000.0),
         )
     )
-    assert entry.output == ScoresOutput(positive="fraud", negative="ok", threshold=0.83)
+    assert entry.output == ScoresOutput(positive="fraud", negative="ok", threshold=0.83, activation="none")
     assert (taken.draft.service.form, taken.draft.service.prediction, taken.draft.service.score) == (
         "json",
         "verdict",
@@ -166,6 +167,56 @@ app.run(port=8080)
     )
     assert any(text.startswith("it listens on port 8080") for text in taken.draft.check)
     assert not any("does not run" in text for text in taken.draft.check)
+
+
+def test_a_default_of_the_script_stands_in_for_a_missing_field(
+    tmp_path: Path, row_net: Callable[..., Path]
+) -> None:
+    row_net(tmp_path / "net.onnx", columns=2)
+    (tmp_path / "service.py").write_text(
+        HEAD
+        + """
+session = ort.InferenceSession("net.onnx")
+
+@app.route("/score", methods=["POST"])
+def score():
+    data = request.json
+    row = np.array([data["amount"], data.get("age", 40)], dtype=np.float32).reshape(1, -1)
+    return jsonify(score=float(session.run(None, {"x": row})[0]))
+"""
+    )
+    assert read_script(tmp_path / "service.py").models[0].input == TabularInput(
+        columns=(NumericColumn(name="amount"), NumericColumn(name="age", missing=40.0))
+    )
+
+
+@pytest.mark.slow
+def test_shapes_that_contradict_each_other_are_all_named(
+    tmp_path: Path, script_net: Callable[[Path, int], Path], contents: Callable[[Path], dict[str, bytes]]
+) -> None:
+    script_net(tmp_path / "net.pt", 5)
+    text = HEAD + 'import torch\nnet = torch.jit.load("net.pt")\nnet(torch.zeros(1, 5))\n'
+    (tmp_path / "service.py").write_text(text)
+    (model,) = read_script(tmp_path / "service.py").models
+    assert model.inputs == (TensorSpec(name="input", datatype="FP32", shape=("batch", 5)),)
+    (tmp_path / "service.py").write_text(text + "net(torch.randn((1, 7)))\n")
+    before = contents(tmp_path)
+    with pytest.raises(UsageError, match="the shape of the model's input is not clear") as caught:
+        take_over(tmp_path / "new", tmp_path / "service.py")
+    assert caught.value.problems == ("line 10: [1, 5]", "line 11: [1, 7]")
+    assert contents(tmp_path) == before
+
+
+@pytest.mark.slow
+def test_a_pickle_that_calls_itself_torchscript_is_refused(tmp_path: Path) -> None:
+    import torch
+
+    torch.save({"w": torch.zeros(3)}, tmp_path / "net.pt")
+    (tmp_path / "service.py").write_text(HEAD + 'import torch\nnet = torch.jit.load("net.pt")\n')
+    with pytest.raises(ModelError, match="a pickle that sealift never executes") as caught:
+        take_over(tmp_path / "new", tmp_path / "service.py")
+    assert caught.value.next_step is not None
+    assert not (tmp_path / "new").exists()
 
 
 OWN_CODE = f"""
@@ -285,3 +336,61 @@ def test_all_models_of_a_script_are_named(tmp_path: Path) -> None:
 )
 def test_odd_python_does_not_stop_the_reading(written: Callable[[str], Draft], line: str) -> None:
     assert written(f"{SESSION}\n{line}\n").models[0].place == "net.onnx"
+
+
+ROUTE = f"""
+{SESSION}
+MEAN = np.array([0.5, 0.5, 0.5])
+
+@app.post("/predict")
+def predict():
+    image = Image.open(io.BytesIO(request.get_data())).convert("RGB")
+    STEPS
+    return jsonify(prediction=int(session.run(None, {{"x": x}})[0].argmax()))
+"""
+
+
+@pytest.mark.parametrize(
+    "steps",
+    [
+        "x = np.array(image.resize((32, 24))) - 127; x = x.transpose(2, 0, 1)[None]",
+        "x = (np.array(image.resize((32, 24))) / 255.0).astype(np.uint8).transpose(2, 0, 1)[None]",
+        "image.thumbnail((32, 24)); x = np.array(image.resize((32, 24)), np.float32).transpose(2, 0, 1)[None]",
+        "x = np.array(image.resize((32, 24), box=(0, 0, 9, 9)), np.float32).transpose(2, 0, 1)[None]",
+        "x = np.array(image.crop((0, 0, 32, 24)), np.float32).transpose(2, 0, 1)[None]",
+        "x = np.array(image, np.float32).transpose(2, 0, 1)[None]",
+        "x = np.sqrt(np.array(image.resize((32, 24)), np.float32)).transpose(2, 0, 1)[None]",
+        "x = np.array(image.resize((32, 24)), np.float32).transpose(2, 1, 0)[None]",
+        "x = np.array(image.resize((32, 24)), np.float32); x[0] = 0; x = x.transpose(2, 0, 1)[None]",
+        "x = np.array(image.resize((32, 24)), np.float32); np.clip(x, 0, 9, x); x = x.transpose(2, 0, 1)[None]",
+        "x = np.array(image.resize((32, 24)), np.float32).transpose(2, 0, 1)[None] / [1.0, 2.0]",
+    ],
+)
+def test_what_a_declaration_would_do_differently_is_not_declared(
+    written: Callable[[str], Draft], steps: str
+) -> None:
+    """Overflow, rounding, changes in place, other parts of the photo: one wrong step would be wrong silently."""
+    draft = written(ROUTE.replace("STEPS", steps))
+    assert draft.models[0].input == TensorInput()
+    assert any(text.startswith("the preparation was not understood") for text in draft.check)
+
+
+@pytest.mark.parametrize(
+    "steps",
+    [
+        "x = ((np.array(image.resize((32, 24))) - 127.5) / 127.5).transpose(2, 0, 1)[None].astype(np.float32)",
+        "x = np.asarray(image.resize((32, 24)), dtype='float32') / 255; x -= MEAN; x /= 0.5; "
+        "x = x.transpose(2, 0, 1)[None]",
+        "x = np.float32(image.resize(size=(32, 24))); x = (x * (1 / 255.0) - 0.5) / MEAN; "
+        "x = np.transpose(x, (2, 0, 1))[None, ...]",
+        "x = np.array(image.resize((32, 24))); print(x.shape); x = 1 / 127.5 * x - 1.0; "
+        "x = np.expand_dims(x.transpose(2, 0, 1), 0)",
+    ],
+)
+def test_the_same_arithmetic_in_any_spelling_is_the_same_declaration(
+    written: Callable[[str], Draft], steps: str
+) -> None:
+    declared = written(ROUTE.replace("STEPS", steps)).models[0].input
+    assert isinstance(declared, ImageInput), declared
+    assert (declared.size, declared.layout) == ((24, 32), "NCHW")
+    assert set(declared.mean) == set(declared.std) == {127.5}

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import subprocess
+import sys
 from collections.abc import Callable
 from pathlib import Path
 
@@ -106,6 +108,16 @@ def test_external_data_of_a_model_comes_along(tmp_path: Path, repository: Path) 
     onnx.save_model(model, path, save_as_external_data=True, location="weights.bin", size_threshold=0)
     take_over(tmp_path / "new", repository)
     assert (tmp_path / "new" / "risk" / "weights.bin").is_file()
+
+
+def test_an_onnx_model_is_taken_over_without_torch(tmp_path: Path, repository: Path) -> None:
+    program = (
+        "import sys; from pathlib import Path; from sealift.migrate.take_over import take_over; "
+        "take_over(Path(sys.argv[1]), Path(sys.argv[2])); print('torch' in sys.modules)"
+    )
+    command = [sys.executable, "-c", program, str(tmp_path / "new"), str(repository)]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert done.stdout == "False\n", done.stderr
 
 
 def test_what_does_not_run_yet_is_a_thing_to_check(tmp_path: Path, repository: Path) -> None:

@@ -79,7 +79,7 @@ def test_the_image_classifier_of_an_archive_becomes_what_it_does(
     taken = take_over(tmp_path / "new", mar)
     entry = load_project(tmp_path / "new").models[0]
     assert entry.input == IMAGE_NET
-    assert entry.output == ClassesOutput(labels=("a", "b", "c", "d"))
+    assert entry.output == ClassesOutput(labels=("a", "b", "c", "d"), activation="softmax")
     assert taken.draft.service.path == "/predictions/letters"
     assert "files that are left behind: notes.txt" in taken.draft.check
     assert not any("does not run" in text for text in taken.draft.check)

@@ -10,34 +10,20 @@ from collections.abc import Callable
 from dataclasses import replace
 from typing import Final, Literal
 
-from sealift.migrate.symbols import Arguments, Chain, Fields, Photo, numbers_of, spread
+from sealift.migrate.symbols import Arguments, Chain, Fields, Photo, has_float, numbers_of, spread
 
 _INTERPOLATIONS: Final = {
     "nearest": "nearest", "bilinear": "bilinear", "bicubic": "bicubic", "lanczos": "lanczos", "antialias": "lanczos",
     "0": "nearest", "1": "lanczos", "2": "bilinear", "3": "bicubic",
 }  # fmt: skip
 _AS_IT_IS: Final = frozenset(
-    (
-        "float",
-        "contiguous",
-        "copy",
-        "numpy",
-        "cpu",
-        "cuda",
-        "to",
-        "detach",
-        "clone",
-        "half",
-        "load",
-        "requires_grad_",
-        "type",
-    )
+    ("contiguous", "copy", "numpy", "cpu", "cuda", "detach", "clone", "load", "requires_grad_")
 )
 
 
 def method(photo: Photo, name: str, arguments: Arguments) -> Photo | None:
     """`photo.NAME(...)`."""
-    if name in _AS_IT_IS or (name == "astype" and photo.axes):
+    if name in _AS_IT_IS:
         return photo
     rule = _METHODS.get(name)
     return rule(photo, arguments) if rule else None
@@ -68,6 +54,8 @@ def arithmetic(
     count = len(value.names) if isinstance(value, Fields) else 3
     if numbers is None or len(numbers) not in (1, count) or (isinstance(value, Photo) and not value.axes):
         return None
+    if isinstance(value, Photo) and not value.is_float and operator != "/" and not has_float(other):
+        return None  # 8-bit integers wrap around
     if is_reversed and operator in "-/":
         return _affine(value, (-1.0,), numbers) if operator == "-" else None
     if operator in "+-":
@@ -88,9 +76,17 @@ def transformed(photo: Photo, chain: Chain) -> Photo | tuple[str, int]:
     return photo
 
 
-def as_array(photo: Photo) -> Photo | None:
-    """`np.asarray(photo)`, and what it is already."""
-    return photo if photo.axes else replace(photo, axes="HWC" if photo.channels != "GRAY" else "HW")
+def as_array(photo: Photo, datatype: str = "") -> Photo | None:
+    """`np.asarray(photo, datatype)`, and what it is already."""
+    array = photo if photo.axes else replace(photo, axes="HWC" if photo.channels != "GRAY" else "HW")
+    return _typed(array, datatype) if datatype else array
+
+
+def _typed(photo: Photo, datatype: str) -> Photo | None:
+    """Floats stay what they are; what was computed as floats would lose by any other type."""
+    if "float" in datatype or "double" in datatype or "half" in datatype:
+        return replace(photo, is_float=True)
+    return None if photo.is_float or "uint8" not in datatype else photo
 
 
 def _affine(value: Photo | Fields, scale: tuple[float, ...], shift: tuple[float, ...]) -> Photo | Fields:
@@ -114,7 +110,8 @@ def _convert(photo: Photo, arguments: Arguments) -> Photo | None:
 def _resize(photo: Photo, arguments: Arguments) -> Photo | None:
     size = numbers_of(arguments.constant(0, "size"))
     how = _interpolation(arguments, 1, "resample", "bicubic")
-    if size is None or len(size) != 2 or how is None or photo.axes or _is_scaled(photo):
+    odd = len(arguments.given) > 2 or set(arguments.named or {}) - {"size", "resample"}
+    if size is None or len(size) != 2 or how is None or odd or photo.axes or _is_scaled(photo):
         return None
     return replace(photo, size=(int(size[1]), int(size[0])), interpolation=how)
 
@@ -168,7 +165,8 @@ def _scaled_by_side(photo: Photo, arguments: Arguments) -> Photo | None:
     if how is None or photo.axes or _is_scaled(photo):
         return None
     sides = numbers_of(size)
-    if sides is None or len(sides) > 2:
+    odd = len(arguments.given) > 2 or set(arguments.named or {}) - {"size", "interpolation", "antialias"}
+    if sides is None or len(sides) > 2 or odd:
         return None
     if len(sides) == 1:
         return replace(photo, shorter=int(sides[0]), interpolation=how)
@@ -200,6 +198,21 @@ def _grayscale(photo: Photo, arguments: Arguments) -> Photo | None:
     return replace(photo, channels="GRAY") if one and not photo.axes else None
 
 
+def _astype(photo: Photo, arguments: Arguments) -> Photo | None:
+    return _typed(photo, str(arguments.constant(0, "dtype"))) if photo.axes else None
+
+
+def _to(photo: Photo, arguments: Arguments) -> Photo | None:
+    """`tensor.to(...)`: a device, or a datatype."""
+    wanted = str(arguments.constant(0, "dtype"))
+    is_datatype = any(word in wanted for word in ("float", "double", "half", "int"))
+    return _typed(photo, wanted) if is_datatype else photo
+
+
+def _to_float(photo: Photo, _: Arguments) -> Photo | None:
+    return replace(photo, is_float=True) if photo.axes else None
+
+
 Rule = Callable[[Photo, Arguments], Photo | None]
 _METHODS: Final[dict[str, Rule]] = {
     "convert": _convert,
@@ -209,6 +222,10 @@ _METHODS: Final[dict[str, Rule]] = {
     "unsqueeze": _unsqueeze,
     "reshape": _reshape,
     "view": _reshape,
+    "astype": _astype,
+    "to": _to,
+    "float": _to_float,
+    "half": _to_float,
 }
 _TRANSFORMS: Final[dict[str, Rule]] = {
     "Resize": _scaled_by_side,

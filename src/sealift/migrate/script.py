@@ -14,8 +14,9 @@ from sealift.migrate.extract import Extracted, extract_preprocess, names_of_mode
 from sealift.migrate.labels import labels_text
 from sealift.migrate.old_service import OldService
 from sealift.migrate.script_answer import Answering, answering_of
-from sealift.migrate.script_calls import SHAPE_MAKERS, fields_of
+from sealift.migrate.script_calls import SHAPE_MAKERS
 from sealift.migrate.script_input import Declared, declared_input
+from sealift.migrate.script_methods import fields_of
 from sealift.migrate.script_names import Route, Script, parse_script
 from sealift.migrate.script_walk import Walked, Walker
 from sealift.migrate.symbols import Fields, Model, Photo, Sent, Symbol, Unknown

@@ -4,9 +4,17 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import Final, Literal
 
 from sealift.migrate.symbols import Known, Opened, Result, Symbol, Table
 from sealift.model.declaration import ClassesOutput, Output, ScoresOutput, TensorOutput
+
+_ACTIVATIONS: Final[Mapping[str, Literal["softmax", "sigmoid", "none"]]] = {
+    "softmax": "softmax",
+    "sigmoid": "sigmoid",
+    "": "none",
+}
+"""What the script does itself is what is done here, whatever the graph does before."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,13 +51,12 @@ def _scores(name: str, decision: Result, results: Mapping[str, Result], names: l
         positive=positive or "positive",
         negative=negative if negative != positive and negative else None,
         threshold=threshold,
-        activation="sigmoid"
-        if decision.activation == "sigmoid"
-        else "softmax"
-        if decision.activation
-        else None,
+        activation=_ACTIVATIONS[decision.activation],
     )
-    check = [_fields_change(names, "prediction, score, threshold and release")]
+    check = [
+        _fields_change(names, "prediction, score, threshold and release"),
+        "the score is taken from the output's only value, or the second of two",
+    ]
     if not positive:
         check.append("the words for above and below the threshold do not show; set positive and negative")
     return Answering(
@@ -63,17 +70,15 @@ def _scores(name: str, decision: Result, results: Mapping[str, Result], names: l
 
 def _classes(results: Mapping[str, Result], names: list[str]) -> Answering:
     first = {kind: name for name, each in reversed(list(results.items())) for kind in (each.what,)}
-    index, label, score = first.get("index", ""), first.get("label", ""), first.get("score", "")
+    index, label, score = first.get("index", ""), first.get("label", ""), first.get("best", "")
     if not index and not label:
         return Answering(TensorOutput(), check=(_fields_change(names, "prediction and release"),))
     activations = {each.activation for each in results.values() if each.activation}
     labels = results[label].labels if label else None
-    output = ClassesOutput(activation="sigmoid" if activations == {"sigmoid"} else None)
+    output = ClassesOutput(activation=_ACTIVATIONS["".join(sorted(activations)[:1])] if score else None)
     said = f"answer: the largest of the classes, as {index or label}"
     said += f", its probability as {score}" if score else ""
     check = [_fields_change(names, "prediction, label, probabilities and release")]
-    if score and not activations:
-        check.append('no softmax in the script; where the model has none either, set activation = "none"')
     return Answering(output, index or label, score, labels, (said,), tuple(check))
 
 

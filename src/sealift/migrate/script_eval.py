@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Final
 
-from sealift.migrate import photo_rules, script_calls
+from sealift.migrate import photo_rules, script_calls, script_methods
 from sealift.migrate.script_names import Function, Script
 from sealift.migrate.symbols import (
     Arguments,
@@ -96,7 +96,7 @@ class Evaluator:
         """The value of one name in `a, b = found`."""
         if isinstance(found, Unknown):
             return found
-        return script_calls.indexed(found, number) or self._unknown(node)
+        return script_methods.indexed(found, number) or self._unknown(node)
 
     def _operation(self, node: ast.expr, scope: Scope) -> Symbol:
         match node:
@@ -182,14 +182,14 @@ class Evaluator:
         if dotted and root in {name.partition(".")[0] for name in self._script.imports.values()}:
             return Known(dotted)
         receiver = self.value(node.value, scope)
-        return script_calls.attribute(receiver, node.attr) or self._unknown(node, receiver)
+        return script_methods.attribute(receiver, node.attr) or self._unknown(node, receiver)
 
     def _subscript(self, node: ast.Subscript, scope: Scope) -> Symbol:
         key = self._key(node.slice, scope)
         if self._script.dotted(node.value) == "flask.request.files":
             return Sent("file", key, is_stream=True) if isinstance(key, str) else self._unknown(node)
         receiver = self.value(node.value, scope)
-        return script_calls.indexed(receiver, key) or self._unknown(node, receiver)
+        return script_methods.indexed(receiver, key) or self._unknown(node, receiver)
 
     def _key(self, node: ast.expr, scope: Scope) -> object:
         if isinstance(node, ast.Tuple):
@@ -225,7 +225,7 @@ class Evaluator:
             if method in script_calls.LOADING_METHODS and not isinstance(called, Photo):
                 return self._compiled(node, arguments)
             if not isinstance(called, Model) or method not in _RUNS:
-                found = script_calls.method(called, method, arguments)
+                found = script_methods.method(called, method, arguments)
                 return found or self._unknown(node, called, *arguments.given)
         else:
             called = self.value(node.func, scope)
@@ -263,7 +263,7 @@ class Evaluator:
         return self._loaded("openvino", node, arguments)
 
     def _arithmetic(self, node: ast.expr, left: Symbol, sign: str, right: Symbol) -> Symbol:
-        fields = script_calls.fields_of(left)
+        fields = script_methods.fields_of(left)
         subject = fields or left
         if isinstance(subject, Photo | Fields) and isinstance(right, Known) and sign:
             return photo_rules.arithmetic(subject, sign, right.value) or self._unknown(node)

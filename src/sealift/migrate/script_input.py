@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Final
 
-from sealift.migrate.script_calls import fields_of
+from sealift.migrate.script_methods import fields_of
 from sealift.migrate.symbols import Fields, Photo, Symbol
 from sealift.model.declaration import ImageInput, Input, NumericColumn, TabularInput
 
@@ -68,8 +68,10 @@ def _plain(value: float) -> float:
 
 def _table(fields: Fields) -> Declared:
     columns = tuple(
-        NumericColumn(name=name, mean=_plain(-shift / scale) + 0.0, std=_plain(1 / scale))
-        for name, scale, shift in zip(fields.names, fields.scale, fields.shift, strict=True)
+        NumericColumn(name=name, mean=_plain(-shift / scale) + 0.0, std=_plain(1 / scale), missing=missing)
+        for name, missing, scale, shift in zip(
+            fields.names, fields.missing, fields.scale, fields.shift, strict=True
+        )
         if scale > 0
     )
     if len(columns) != len(fields.names):

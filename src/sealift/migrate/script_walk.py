@@ -4,15 +4,27 @@ from __future__ import annotations
 
 import ast
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Final
 
 from sealift.migrate.script_eval import Evaluator, Scope
 from sealift.migrate.script_names import Function, Route, Script
-from sealift.migrate.symbols import Arguments, Known, Model, Opened, Photo, Result, Symbol, Table, Unknown
+from sealift.migrate.symbols import (
+    Arguments,
+    Fields,
+    Known,
+    Model,
+    Opened,
+    Photo,
+    Result,
+    Symbol,
+    Table,
+    Unknown,
+)
 
 _DEEPEST: Final = 8
+_HARMLESS: Final = frozenset(("print", "logging", "logger", "log", "app", "time", "warnings"))
 _MOST_CALLS: Final = 500
 """Functions of the script that are followed, one in another: a service has few, and time is bounded."""
 
@@ -134,7 +146,7 @@ class Walker:
                 )
                 self._assign(target, self._evaluator.value(whole, scope), scope)
             case ast.Expr(value=value):
-                self._evaluator.value(value, scope)
+                self._forget_changed(value, self._evaluator.value(value, scope), scope)
             case ast.Return(value=ast.expr() as value):
                 return [self._returned(value, scope)]
             case ast.Global(names=names):
@@ -150,6 +162,21 @@ class Walker:
             case _:
                 pass
         return []
+
+    def _forget_changed(self, value: ast.expr, found: Symbol, scope: Scope) -> None:
+        """After `image.thumbnail(...)` or `shuffle(x)`, which were not understood, nobody knows what they changed."""
+        if not isinstance(value, ast.Call) or not isinstance(found, Unknown):
+            return
+        touched = [*value.args, *(each.value for each in value.keywords)]
+        if isinstance(value.func, ast.Attribute):
+            touched.append(value.func.value)
+        if self.script.dotted(value.func).partition(".")[0] in _HARMLESS:
+            return
+        for each in touched:
+            if isinstance(each, ast.Name) and isinstance(
+                scope.local.get(each.id), Photo | Fields | Result | Known
+            ):
+                scope.local[each.id] = Unknown(value.lineno, self.script.text(value))
 
     def _returned(self, value: ast.expr, scope: Scope) -> Symbol:
         """Of `return jsonify(...), 200` the answer."""
@@ -196,8 +223,12 @@ class Walker:
             return first
         if first is None or second is None:
             return first or second or Unknown(statement.lineno, "if")
-        if is_mode_guard and isinstance(first, Photo):
-            return first
+        if is_mode_guard and isinstance(first, Photo) and isinstance(second, Photo):
+            return (
+                first
+                if replace(second, channels=first.channels) == first
+                else Unknown(statement.lineno, "if")
+            )
         return self._evaluator.either(test, first, second) or Unknown(
             statement.lineno, f"if {self.script.text(statement.test)}"
         )

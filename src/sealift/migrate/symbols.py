@@ -28,12 +28,13 @@ class Sent:
     """What a client sent.
 
     `form`: `raw` the body, `json` the document or one of its fields, `base64` such a field decoded, `file` a file of a
-    form. `is_stream`: to be read, not yet bytes.
+    form. `is_stream`: to be read, not yet bytes. `default`: the number that a missing field stands for.
     """
 
     form: Literal["raw", "json", "base64", "file"]
     field: str = ""
     is_stream: bool = False
+    default: float | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,7 +42,7 @@ class Photo:
     """A photo on its way to a tensor: pixel p becomes `scale * p + shift`, one value per channel or one for all.
 
     `size`, `crop`: (height, width). `shorter`: what the shorter side was scaled to. `axes`: their order, with N once
-    there is a batch; empty while it is no array.
+    there is a batch; empty while it is no array. `is_float`: its numbers are; 8-bit ones would overflow.
     """
 
     of: Sent
@@ -54,6 +55,7 @@ class Photo:
     shift: tuple[float, ...] = (0.0,)
     axes: str = ""
     is_upright: bool = False
+    is_float: bool = False
 
     def affine(self, scale: tuple[float, ...], shift: tuple[float, ...]) -> Photo:
         """Then `scale * x + shift`."""
@@ -64,6 +66,7 @@ class Photo:
             self,
             scale=tuple(a * b for a, b in zip(old_scale, by, strict=True)),
             shift=tuple(a * b + c for a, b, c in zip(old_shift, by, more, strict=True)),
+            is_float=True,
         )
 
 
@@ -72,6 +75,7 @@ class Fields:
     """A row of a JSON document's fields, in the model's order: field x becomes `scale * x + shift`."""
 
     names: tuple[str, ...]
+    missing: tuple[float | None, ...]
     scale: tuple[float, ...]
     shift: tuple[float, ...]
 
@@ -103,11 +107,11 @@ class Chain:
 class Result:
     """Something of what the model gave.
 
-    `what`: `values`; `pair` (the largest and its index); `index` of the largest; `score` one value; `label`;
-    `decision` of a score against `threshold`, with its two words.
+    `what`: `values`; `pair` (the largest and its index); `best`, the largest; its `index`; `score`, one value by its
+    place; `label`; `decision` of a score against `threshold`, with its two words.
     """
 
-    what: Literal["values", "pair", "index", "score", "label", "decision"] = "values"
+    what: Literal["values", "pair", "best", "index", "score", "label", "decision"] = "values"
     activation: str = ""
     labels: Opened | Known | None = None
     threshold: float | None = None
@@ -158,3 +162,10 @@ def numbers_of(value: object) -> tuple[float, ...] | None:
         parts = [numbers_of(each) for each in value]
         return tuple(number for part in parts if part for number in part) if all(parts) else None
     return None
+
+
+def has_float(value: object) -> bool:
+    """Whether a number, or one of a list, is no integer."""
+    if isinstance(value, list | tuple):
+        return any(map(has_float, value))
+    return isinstance(value, float)

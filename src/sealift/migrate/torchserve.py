@@ -33,6 +33,7 @@ IMAGE_NET: Final = ImageInput(
     decode=PILLOWS,
 )
 """`image_classifier` and `image_segmenter`: Resize(256), CenterCrop(224), ToTensor, ImageNet's Normalize."""
+_SOFTMAX: Final = ClassesOutput(activation="softmax")
 ANSWERS: Final = "/predict answers prediction, label, probabilities and release"
 _NOT_DECLARED: Final = {
     "object_detector": "photos of any size, boxes above 0.5: write a handler (docs/how-to/carry-a-handler.md)",
@@ -67,7 +68,9 @@ def read_torchserve(folder: Path) -> Draft:
     if labels.is_file():
         words = index_to_name(labels)
         files[LABELS] = "".join(f"{word}\n" for word in words)
-        model = replace(model, labels=LABELS, output=ClassesOutput())
+        model = replace(model, labels=LABELS)
+        if not isinstance(model.output, ClassesOutput):
+            model = replace(model, output=ClassesOutput())
         notes.understood.append(f"labels: {len(words)} of them, from {labels.name}")
     model = _with_inputs(model, notes)
     used = {"MAR-INF", file.name, labels.name, str(said.get("handler")), str(said.get("requirementsFile"))}
@@ -129,7 +132,7 @@ def _handled(
         )
         notes.check.append(f"answers were {{label: probability}}; {ANSWERS}")
         notes.check.append(ORIENTATION)
-        return replace(model, input=IMAGE_NET, output=ClassesOutput()), ()
+        return replace(model, input=IMAGE_NET, output=_SOFTMAX), ()
     if built_in == "image_segmenter":
         notes.understood.append("handler image_segmenter: shorter side 256, crop 224, ImageNet normalisation")
         notes.check.append(
@@ -151,11 +154,12 @@ def _own(
     notes.check += own.check
     if own.text:
         files[HANDLER] = own.text
-    if own.base == "image_classifier" or own.declared is not None:
+    if own.is_classifier or own.declared is not None:
         notes.check.append(ORIENTATION)
         declared = own.declared or IMAGE_NET
         spare = HANDLER if own.text else ""
-        return replace(model, input=declared, output=ClassesOutput(), spare_handler=spare), ()
+        output = _SOFTMAX if own.is_classifier else model.output
+        return replace(model, input=declared, output=output, spare_handler=spare), ()
     return replace(model, handler=HANDLER if own.text else ""), own.imports
 
 

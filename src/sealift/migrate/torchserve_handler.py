@@ -26,12 +26,12 @@ _VISION: Final = ("VisionHandler", "ImageClassifier")
 
 @dataclass(frozen=True, slots=True)
 class OwnHandler:
-    """`base`: the built-in that it only inherits from. `declared`: its transforms as a declaration.
+    """`is_classifier`: it answers as `image_classifier`. `declared`: its transforms as a declaration.
 
     `text`: of the handler; empty: it could not be extracted.
     """
 
-    base: str = ""
+    is_classifier: bool = False
     declared: ImageInput | None = None
     text: str = ""
     imports: tuple[str, ...] = ()
@@ -54,11 +54,9 @@ def read_handler(path: Path) -> OwnHandler:
     declared = _transforms(script, handler) if bases & set(_VISION) and "preprocess" not in methods else None
     if declared is not None and "postprocess" not in methods:
         said = f"handler {handler.name}: its transforms as a declaration: {list(declared.size)}"
-        return OwnHandler(declared=declared, understood=(said,))
+        return OwnHandler(bool(bases & set(_CLASSIFIERS)), declared, understood=(said,))
     if bases & set(_CLASSIFIERS) and not methods and not _has_transforms(handler):
-        return OwnHandler(
-            base="image_classifier", understood=(f"handler {handler.name}: as image_classifier",)
-        )
+        return OwnHandler(is_classifier=True, understood=(f"handler {handler.name}: as image_classifier",))
     return _extracted(script, handler, methods)
 
 
