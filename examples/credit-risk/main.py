@@ -5,7 +5,6 @@
 
 from __future__ import annotations
 
-import argparse
 import sys
 from pathlib import Path
 from typing import Final
@@ -16,11 +15,10 @@ from models import Trained
 from table import FIELDS, Case, Part, read_parts
 
 import project
-from sealift.demo.example import Example, answers_in_process, answers_of, refused, require_same, run_example
+from sealift.demo.example import Example, answers_in_process, answers_of, main, refused, require_same
 from sealift.demo.stage import PROJECT, Box, Stage
 from sealift.errors import SealiftError
 
-HERE: Final = Path(__file__).parent
 _SAME: Final = 1e-5
 _SHOWN_LINES: Final = 64
 
@@ -111,8 +109,4 @@ EXAMPLE: Final = Example(
 )
 
 if __name__ == "__main__":
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument(
-        "--work", type=Path, default=HERE / "work", help="emptied first (default: work/ beside this)"
-    )
-    sys.exit(run_example(EXAMPLE, parser.parse_args().work.absolute(), sys.stdout))
+    sys.exit(main(EXAMPLE, Path(__file__).parent))

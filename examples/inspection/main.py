@@ -5,7 +5,6 @@
 
 from __future__ import annotations
 
-import argparse
 import sys
 from pathlib import Path
 from typing import Final
@@ -15,12 +14,11 @@ import network
 import numpy as np
 from export import to_onnx
 
-from sealift.demo.example import Example, answers_in_process, answers_of, refused, require_same, run_example
+from sealift.demo.example import Example, answers_in_process, answers_of, main, refused, require_same
 from sealift.demo.stage import PROJECT, Box, Stage
 from sealift.errors import SealiftError
 
 NAME: Final = "inspection"
-HERE: Final = Path(__file__).parent
 ASKED: Final = 4
 LEAST_ACCURACY: Final = 0.95
 
@@ -128,8 +126,4 @@ EXAMPLE: Final = Example(
 )
 
 if __name__ == "__main__":
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument(
-        "--work", type=Path, default=HERE / "work", help="emptied first (default: work/ beside this)"
-    )
-    sys.exit(run_example(EXAMPLE, parser.parse_args().work.absolute(), sys.stdout))
+    sys.exit(main(EXAMPLE, Path(__file__).parent))

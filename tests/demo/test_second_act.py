@@ -106,7 +106,7 @@ def test_an_update_that_ends_otherwise_than_the_story_wants_ends_the_demo(
     played.ends_of_install = codes
     code, story = demo(played)
     assert code == shown
-    assert "the demo ends here" in story
+    assert "the story ends here" in story
     assert played.stopped == 1
 
 

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import argparse
 import shutil
+import sys
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -13,7 +15,7 @@ from sealift.demo.journey import play
 from sealift.demo.namespace import AirGap
 from sealift.demo.screen import Screen
 from sealift.demo.stage import PREFIX, PROJECT, SEALIFT, SIGNING, Box, Stage
-from sealift.demo.workplace import make_secret, sigterm_as_interrupt
+from sealift.demo.workplace import make_secret, sigterm_as_interrupt, work_folder
 from sealift.errors import SealiftError
 
 REPORT: Final = "report.html"
@@ -33,18 +35,31 @@ class Example:
     next_steps: tuple[str, ...] = ()
 
 
+def main(example: Example, home: Path) -> int:
+    """The command line of an example whose files lie in `home`: what it made there last time goes, nothing else."""
+    parser = argparse.ArgumentParser(description=example.title)
+    parser.add_argument(
+        "--work",
+        type=Path,
+        metavar="DIR",
+        help=f"an empty folder to work in (default: {home / 'work'}, made anew)",
+    )
+    given: Path | None = parser.parse_args().work
+    if given is None:
+        shutil.rmtree(home / "work", ignore_errors=True)
+    return run_example(example, (given or home / "work").absolute(), sys.stdout)
+
+
 def run_example(example: Example, folder: Path, out: TextIO) -> int:
-    """Tell the example's story in `folder`, which is emptied first and kept afterwards.
+    """Tell the example's story in `folder`, which must be empty or not there, and is kept.
 
     Returns: 0, or the exit code of what failed; the reason was shown.
     """
     screen = Screen(out)
     screen.title(example.title)
     try:
-        with sigterm_as_interrupt():
-            shutil.rmtree(folder, ignore_errors=True)
-            folder.mkdir(parents=True)
-            return play(screen, folder, lambda stage: _travel(example, stage))
+        with sigterm_as_interrupt(), work_folder(folder, "--work") as place:
+            return play(screen, place, lambda stage: _travel(example, stage))
     except SealiftError as error:
         problems = [f"  - {problem}" for problem in error.problems]
         next_step = [f"  next: {error.next_step}"] if error.next_step else []

@@ -138,7 +138,7 @@ def _wait_until_healthy(stage: Stage, box: Box) -> None:
 def _require_running(stage: Stage, server: Background) -> None:
     ended = server.ended()
     if ended is not None:
-        stage.screen.failure(f"serve ended with exit code {exit_code(ended)}; the demo ends here")
+        stage.screen.failure(f"serve ended with exit code {exit_code(ended)}; the story ends here")
         raise CommandFailed(exit_code(ended) or NotServing.exit_code)
 
 

@@ -100,7 +100,7 @@ class Stage:
         self.screen.echo(done.output)
         self.screen.failure(done.errors)
         code = exit_code(done)
-        self.screen.failure(f"the command above failed with exit code {code}; the demo ends here")
+        self.screen.failure(f"the command above failed with exit code {code}; the story ends here")
         raise CommandFailed(code or 1)
 
     def carried(self) -> list[Path]:

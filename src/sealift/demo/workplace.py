@@ -43,9 +43,11 @@ def make_secret(path: Path) -> Path:
 
 
 @contextlib.contextmanager
-def work_folder(keep: Path | None) -> Iterator[Path]:
+def work_folder(keep: Path | None, flag: str = "--keep") -> Iterator[Path]:
     """`keep`, made and left, or a temporary folder that is removed with everything in it.
 
+    Args:
+        flag: the option that named `keep`, for the errors.
     Raises: UsageError: `keep` is not empty; HostError: it cannot be made.
     """
     if keep is None:
@@ -55,9 +57,9 @@ def work_folder(keep: Path | None) -> Iterator[Path]:
     try:
         keep.mkdir(parents=True, exist_ok=True)
         if any(keep.iterdir()):
-            raise UsageError(f"--keep {keep}: not empty", next_step="name a new folder")
+            raise UsageError(f"{flag} {keep}: not empty", next_step="name a new folder")
     except OSError as error:
-        raise HostError(f"--keep {keep}: {error.strerror}") from error
+        raise HostError(f"{flag} {keep}: {error.strerror}") from error
     yield keep.absolute()
 
 
