@@ -190,7 +190,8 @@ def _quality(model: Model) -> list[tuple[str, str]]:
         else []
     )
     rows += [("tried", tried.words) for tried in quality.tried]
-    return [*rows, ("report", f"application/reports/{model.name}.json {canonical.short(quality.report.removeprefix("sha256:"))}")]
+    digest = canonical.short(quality.report.removeprefix("sha256:"))
+    return [*rows, ("report", f"application/reports/{model.name}.json {digest}")]
 
 
 def _checks(facts: Facts) -> list[Section]:
