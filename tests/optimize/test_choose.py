@@ -183,7 +183,7 @@ def test_the_project_says_whether_the_unproven_ships() -> None:
     )
     shipped = choose([REFERENCE, vague], Optimize(unproven="ship"))
     assert shipped.ships == "int8-static"
-    assert 'it ships because [optimize] unproven = "ship"' in shipped.variants[1].reasons[1]
+    assert 'it may ship because [optimize] unproven = "ship"' in shipped.variants[1].reasons[1]
 
 
 def test_unproven_never_excuses_what_is_refuted() -> None:

@@ -149,11 +149,13 @@ def _int8_nncf(shop: Workshop) -> Built:
     _needs_openvino(shop)
     if not shop.subject.material.calibration:
         raise NotApt("static INT8 needs inputs to calibrate on; give [optimize] calibration")
-    from sealift.optimize.nncf_int8 import quantise_nncf
+    from sealift.optimize.nncf_int8 import NncfRecipe, quantise_nncf
 
     folder = shop.empty("int8-nncf")
     source = shop.subject.reference.path
-    path = quantise_nncf(source, CalibrationInputs(shop.subject), folder / "model.xml", shop.progress)
+    recipe = NncfRecipe(overflow_fix=not shop.bounds.target_int8)
+    inputs = CalibrationInputs(shop.subject)
+    path = quantise_nncf(source, inputs, recipe, folder / "model.xml", shop.progress)
     served = replace(shop.subject.reference, path=path, engine="openvino", precision="int8")
     return Built("int8-nncf", served, folder, {"made by": "NNCF, for OpenVINO"})
 

@@ -105,7 +105,7 @@ def _reasons(variant: Variant, able: Sequence[Variant], wish: Optimize) -> tuple
     if variant not in able:
         return ("it meets every gate, and is not smaller than the reference",)
     unproven = tuple(
-        f'{gate.name} is not proven: {gate.found}; it ships because [optimize] unproven = "ship"'
+        f'{gate.name} is not proven: {gate.found}; it may ship because [optimize] unproven = "ship"'
         for gate in variant.gates
         if gate.verdict is Verdict.NOT_ENOUGH_EVIDENCE
     )

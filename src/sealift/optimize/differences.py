@@ -11,22 +11,30 @@ from sealift.errors import SealiftError
 from sealift.model.photo import decode_photo
 from sealift.optimize.dataset import Item
 from sealift.optimize.evaluate import Outcome
+from sealift.optimize.metrics import agreement_for
 from sealift.optimize.report import Difference
 from sealift.optimize.subject import Subject
 
 MOST: Final = 12
 EXAMPLES: Final = 6
+ALIKE: Final = 0.99
+"""Cosine of two vectors from which on nobody would call them different."""
 PICTURE_PX: Final = 160
 _SHOWN_LETTERS: Final = 160
 
 
 def differences_of(subject: Subject, outcomes: Sequence[Outcome]) -> tuple[Difference, ...]:
-    """The first `MOST` items that the two answer differently, in the items' order."""
-    found = []
-    for item, old, new in zip(subject.material.evaluation, subject.outcomes, outcomes, strict=True):
-        if len(found) < MOST and old.answer.get("prediction") != new.answer.get("prediction"):
-            found.append(_difference(item, old, new))
-    return tuple(found)
+    """Items that both answer differently, at most `MOST`: the first, or of vectors those that are least alike."""
+    metric = agreement_for(subject.reference)
+    found = [
+        (metric.value(old, new), number, item, old, new)
+        for number, (item, old, new) in enumerate(
+            zip(subject.material.evaluation, subject.outcomes, outcomes, strict=True)
+        )
+    ]
+    unlike = [each for each in found if each[0] < (1.0 if metric.is_share else ALIKE)]
+    unlike.sort(key=lambda each: each[:2])
+    return tuple(_difference(item, old, new) for _, _, item, old, new in unlike[:MOST])
 
 
 def examples_of(subject: Subject) -> tuple[Difference, ...]:

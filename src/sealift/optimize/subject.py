@@ -14,7 +14,6 @@ from sealift.engine.protocol import Arrays, EngineOptions, Loaded
 from sealift.errors import ModelFailed, ProjectError
 from sealift.events import Progress
 from sealift.model.agreement import check_declaration
-from sealift.model.engines import needs_export
 from sealift.model.examples import example_candidates
 from sealift.model.graph_formats import ModelFile, adapt_file
 from sealift.model.pipeline import Pipeline, build_pipeline
@@ -102,15 +101,21 @@ def subject_of(project: Project, entry: ModelEntry, folder: Path, progress: Prog
         material=material,
         examples=examples,
         outcomes=evaluate(session, pipeline, reference, material.evaluation, progress),
-        metrics=metrics_for(reference, project.optimize.metric) if material.labelled else (),
+        metrics=_metrics(project, reference, material),
         row_reason=why_not_batched(session, reference.signature, examples, PROOF),
         cores=cores,
         notes=notes,
     )
 
 
+def _metrics(project: Project, reference: ServedModel, material: Material) -> tuple[Metric, ...]:
+    if not material.labelled:
+        return ()
+    return metrics_for(reference, project.optimize.metric, [item.label for item in material.evaluation])
+
+
 def _reference(entry: ModelEntry, folder: Path) -> tuple[ServedModel, tuple[str, ...]]:
-    if needs_export(entry.path):
+    if getattr(entry, "architecture", None):
         from sealift.optimize.export import export_model
 
         exported = export_model(entry, folder)
