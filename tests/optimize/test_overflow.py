@@ -6,19 +6,22 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import onnx
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as some
 from numpy.typing import NDArray
-from onnx import TensorProto
-from tests.optimize.nets import Graph, encoder, mlp
+from onnx import TensorProto, helper, numpy_helper
+from tests.optimize.nets import Graph, answers, cosine, encoder, mlp, pictures
 
 from sealift.events import Silent
+from sealift.model.arrays import Arrays
 from sealift.optimize.calibrate import CalibrationWish, Observed, calibrate
 from sealift.optimize.dynamic_int8 import DynamicRecipe, quantise_dynamic
 from sealift.optimize.overflow import overflow_risk
 from sealift.optimize.static_int8 import StaticRecipe, quantise_static
+from sealift.optimize.weight_scales import weight_overrides, worst_pairs
 
 
 def vpmaddubsw(unsigned: NDArray[np.uint8], signed: NDArray[np.int8]) -> NDArray[np.int16]:
@@ -160,3 +163,71 @@ def test_calibrated_ranges_do_not_matter_to_the_risk(small_net: Path, tmp_path: 
     seen = calibrate(small_net, dark, CalibrationWish(), tmp_path / "state", Silent())
     risk = overflow_risk(quantise_static(small_net, seen, StaticRecipe(), tmp_path / "int8.onnx"))
     assert risk.unsafe
+
+
+def test_safe_weights_cannot_overflow_and_are_finer_than_seven_bits(
+    small_net: Path, observed: Observed, tmp_path: Path
+) -> None:
+    steps = []
+    for recipe in (StaticRecipe(overflow_safe=True), StaticRecipe(reduce_range=True)):
+        made = quantise_static(small_net, observed, recipe, tmp_path / "int8.onnx")
+        assert overflow_risk(made).safe
+        held = onnx.load(made).graph.initializer
+        scales = {
+            tensor.name: numpy_helper.to_array(tensor) for tensor in held if "weight_scale" in tensor.name
+        }
+        steps.append(np.concatenate([scales[name] for name in sorted(scales) if scales[name].ndim]))
+    finer, coarser = steps
+    assert len(finer) == len(coarser) == 46
+    assert (finer <= coarser * 64 / 63.5).all()
+    assert finer.mean() < 0.95 * coarser.mean()
+    items = pictures(4, 12, seed=7)
+    made = quantise_static(small_net, observed, StaticRecipe(overflow_safe=True), tmp_path / "int8.onnx")
+    for plain, rounded in zip(answers(small_net, items), answers(made, items), strict=True):
+        assert cosine(plain, rounded) > 0.97
+
+
+@given(some.arrays(np.float32, (4, 3, 2, 2), elements=st.floats(-8, 8, width=32)))
+@settings(max_examples=80, deadline=None)
+def test_rounding_never_lifts_a_pair_above_what_is_safe(weight: NDArray[np.float32]) -> None:
+    node = helper.make_node("Conv", ["x", "w"], ["y"])
+    known = {"w": numpy_helper.from_array(weight, "w")}
+    entries = weight_overrides([node], known, overflow_safe=True)["w"]
+    scales = np.array([entry["scale"] for entry in entries], np.float32).reshape(-1, 1, 1, 1)
+    rounded = np.round(weight / scales)
+    assert np.abs(rounded).max() <= 127
+    assert worst_pairs(node, rounded).max() * 255 <= 2**15 - 1
+
+
+def test_one_scale_for_all_channels_is_safe_in_seven_bits(
+    small_net: Path, observed: Observed, tmp_path: Path
+) -> None:
+    recipe = StaticRecipe(overflow_safe=True, per_channel=False)
+    assert overflow_risk(quantise_static(small_net, observed, recipe, tmp_path / "int8.onnx")).safe
+
+
+def test_a_depthwise_convolution_gives_up_nothing() -> None:
+    weight = np.ones((3, 1, 2, 2), np.float32)
+    node = helper.make_node("Conv", ["x", "w"], ["y"], group=3)
+    entries = weight_overrides([node], {"w": numpy_helper.from_array(weight, "w")}, overflow_safe=True)["w"]
+    assert [float(entry["scale"]) for entry in entries] == pytest.approx([1 / 127] * 3)
+
+
+def test_weights_that_are_shared_or_stacked_are_safe_too(tmp_path: Path) -> None:
+    graph = Graph()
+    graph.weight("shared", 4, 4)
+    graph.weight("stack", 2, 4, 3)
+    graph.node("MatMul", [graph.node("MatMul", ["x", "shared"], "a"), "shared"], "b")
+    graph.node("MatMul", ["b", "stack"], "y")
+    model = graph.save(
+        tmp_path / "net.onnx", {"x": (int(TensorProto.FLOAT), [2, "n", 4])}, {"y": [2, "n", 3]}
+    )
+    x = np.random.default_rng(0).standard_normal((2, 5, 4)).astype(np.float32)
+    items: list[tuple[str, Arrays]] = [("x", {"x": x})]
+    seen = calibrate(model, items, CalibrationWish(), tmp_path / "state", Silent())
+    made = quantise_static(model, seen, StaticRecipe(overflow_safe=True), tmp_path / "int8.onnx")
+    risk = overflow_risk(made)
+    assert risk.safe
+    assert len(risk.nodes) == 3
+    [plain], [rounded] = answers(model, items), answers(made, items)
+    assert cosine(plain, rounded) > 0.99

@@ -19,12 +19,11 @@ from numpy.typing import NDArray
 from onnx import NodeProto, TensorProto, numpy_helper
 
 from sealift.optimize.graph import constants, read_graph
+from sealift.optimize.weight_scales import CONVOLUTIONS, is_depthwise, worst_pairs
 
 LARGEST_BYTE: Final = 255
 LARGEST_SUM: Final = 2**15 - 1
-SMALLEST_SUM: Final = -(2**15)
-
-_CONVOLUTIONS: Final = frozenset({"Conv", "ConvInteger", "QLinearConv"})
+"""The other end is one further away, and no multiple of 255 lies between."""
 
 _WEIGHT_AT: Final = {
     "Conv": 1, "ConvInteger": 1, "QLinearConv": 3, "Gemm": 1, "QGemm": 3, "MatMul": 1, "MatMulInteger": 1,
@@ -34,17 +33,16 @@ _WEIGHT_AT: Final = {
 
 @dataclass(frozen=True, slots=True)
 class NodeRisk:
-    """`highest` and `lowest` are the extremes of 255 * (w_i + w_j) of like signs over weights that meet."""
+    """`largest` is 255 * |w_i + w_j| of like signs, the largest over weights that meet."""
 
     node: str
     kind: str
-    highest: int
-    lowest: int
+    largest: int
 
     @property
     def safe(self) -> bool:
         """No input can make it saturate."""
-        return self.lowest >= SMALLEST_SUM and self.highest <= LARGEST_SUM
+        return self.largest <= LARGEST_SUM
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,10 +65,10 @@ class OverflowRisk:
         """Empty where it is safe; else how many layers, and the worst with its figures."""
         if self.safe:
             return ""
-        worst = max(self.unsafe, key=lambda node: max(node.highest, -node.lowest))
+        worst = max(self.unsafe, key=lambda node: node.largest)
         return (
             f"{len(self.unsafe)} of {len(self.nodes)} layers can pass 16 bits, "
-            f"{worst.node} with {max(worst.highest, -worst.lowest):,} of {LARGEST_SUM:,}"
+            f"{worst.node} with {worst.largest:,} of {LARGEST_SUM:,}"
         )
 
 
@@ -98,31 +96,13 @@ def _risks(nodes: Any, values: Mapping[str, TensorProto]) -> Iterator[NodeRisk]:
         if position is None or len(node.input) <= position:
             continue
         weight = values.get(node.input[position])
-        if weight is not None and weight.data_type == TensorProto.INT8:
+        if weight is not None and weight.data_type == TensorProto.INT8 and len(weight.dims) > 1:
             yield _risk(node, numpy_helper.to_array(weight).astype(np.int32))
 
 
 def _risk(node: NodeProto, weight: NDArray[np.int32]) -> NodeRisk:
-    if node.op_type in _CONVOLUTIONS:
-        if weight.shape[1] == 1 and _integer(node, "group", 1) == weight.shape[0]:
-            return NodeRisk(node.name, node.op_type, 0, 0)
-        orders = [weight, np.moveaxis(weight, 1, -1)]
-        rows = [order.reshape(weight.shape[0], -1) for order in orders]
-    elif node.op_type in ("Gemm", "QGemm") and _integer(node, "transB", 0):
-        rows = [weight]
-    else:
-        rows = [np.swapaxes(np.atleast_2d(weight), -1, -2)]
-    highest = max(_largest_pair(np.maximum(row, 0)) for row in rows)
-    lowest = max(_largest_pair(np.maximum(-row, 0)) for row in rows)
-    return NodeRisk(node.name, node.op_type, LARGEST_BYTE * highest, -LARGEST_BYTE * lowest)
-
-
-def _largest_pair(rows: NDArray[np.int32]) -> int:
-    """Of neighbours along the last axis; which of them are paired is the kernel's choice."""
-    if rows.shape[-1] < 2:
-        return int(rows.max(initial=0))
-    return int((rows[..., :-1] + rows[..., 1:]).max(initial=0))
-
-
-def _integer(node: NodeProto, name: str, default: int) -> int:
-    return next((int(attribute.i) for attribute in node.attribute if attribute.name == name), default)
+    if is_depthwise(node, weight.shape):
+        return NodeRisk(node.name, node.op_type, 0)
+    if node.op_type not in CONVOLUTIONS and weight.ndim > 2:  # a stack of products
+        weight = np.moveaxis(weight, -2, 0).reshape(weight.shape[-2], -1)
+    return NodeRisk(node.name, node.op_type, LARGEST_BYTE * int(worst_pairs(node, weight).max(initial=0)))

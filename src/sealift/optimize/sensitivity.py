@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Final
 
@@ -54,14 +55,8 @@ def layer_effects(
     nodes = [node for node in quantised_nodes(graph.graph, kinds) if node.op_type in WEIGHTED | _ALSO]
     chosen = _spread(nodes, budget)
     used = items[: max(1, budget // max(len(chosen), 1))]
-    switched = Switched(
-        graph,
-        all_ranges(model, graph.graph, observed, recipe),
-        kinds,
-        per_channel=recipe.per_channel,
-        weight_top=64 if recipe.reduce_range else 127,
-    )
-    session = _open(model, switched.build(chosen))
+    ranges = all_ranges(model, graph.graph, observed, recipe)
+    session = _open(model, Switched(graph, ranges, replace(recipe, kinds=kinds)).build(chosen))
     answers = [_run(model, session, inputs, _NONE) for inputs in used]
     shares = _shares(graph.graph, nodes)
     return tuple(

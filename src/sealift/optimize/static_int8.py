@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 import numpy as np
-from onnx import GraphProto, ModelProto
+from onnx import GraphProto, ModelProto, NodeProto
 
 from sealift.errors import ModelError
 from sealift.optimize.activations import (
@@ -20,10 +20,11 @@ from sealift.optimize.activations import (
     with_followers,
 )
 from sealift.optimize.calibrate import Observed
-from sealift.optimize.graph import read_graph, write_graph
+from sealift.optimize.graph import constants, read_graph, write_graph
 from sealift.optimize.int8_edges import keep_float_answers, shield_floats
 from sealift.optimize.onnxruntime_tool import INFERRED, quiet, without_mark
 from sealift.optimize.ranges import MINMAX
+from sealift.optimize.weight_scales import weight_overrides
 
 _FOREIGN = (Exception,)
 """onnxruntime.quantization raises ValueError, AssertionError and others: the edge wraps whatever comes."""
@@ -33,14 +34,16 @@ _FOREIGN = (Exception,)
 class StaticRecipe:
     """How to quantise.
 
-    `method`: one of `ranges.METHODS`. `reduce_range`: weights in seven bits, which cannot overflow without VNNI
-    (`overflow.py`). `activations`: uint8 is what x86 multiplies with int8 weights. `exclude`: nodes that stay in
-    floating point. `kinds`: operator types; empty: what suits the graph.
+    `method`: one of `ranges.METHODS`. `overflow_safe`: per-channel weights that cannot overflow without VNNI
+    (`weight_scales.py`); `reduce_range`: all of them in seven bits, to the same end. `activations`: uint8 is what x86
+    multiplies with int8 weights. `exclude`: nodes that stay in floating point. `kinds`: operator types; empty: what
+    suits the graph.
     """
 
     method: str = MINMAX
     per_channel: bool = True
     reduce_range: bool = False
+    overflow_safe: bool = False
     activations: Literal["uint8", "int8"] = "uint8"
     exclude: tuple[str, ...] = ()
     kinds: tuple[str, ...] = ()
@@ -67,7 +70,7 @@ def quantise_static(model: Path, observed: Observed, recipe: StaticRecipe, desti
     if not any(node.op_type in WEIGHTED for node in nodes):
         raise ModelError(f"{model.name}: no layer with weights is left to be quantised.")
     ranges = all_ranges(model, graph.graph, observed, asked)
-    quantised = _quantised(model, graph, asked, [node.name for node in nodes], ranges)
+    quantised = _quantised(model, graph, asked, nodes, ranges)
     keep_float_answers(quantised.graph, asked.kinds)
     shield_floats(quantised.graph)
     return write_graph(quantised, destination)
@@ -103,27 +106,33 @@ def _quantised(
     model: Path,
     graph: ModelProto,
     recipe: StaticRecipe,
-    nodes: list[str],
+    nodes: list[NodeProto],
     ranges: Mapping[str, tuple[float, float]],
 ) -> ModelProto:
     from onnxruntime.quantization import QuantType, qdq_quantizer
     from onnxruntime.quantization.onnx_model import ONNXModel
 
     activations = QuantType.QUInt8 if recipe.activations == "uint8" else QuantType.QInt8
+    safe = recipe.overflow_safe and recipe.per_channel
+    overrides = weight_overrides(nodes, constants(graph.graph), overflow_safe=safe)
     graph.metadata_props.add(key=INFERRED[0], value=INFERRED[1])
     try:
         with quiet():
             quantizer = qdq_quantizer.QDQQuantizer(
                 graph,
                 recipe.per_channel,
-                recipe.reduce_range,
+                recipe.reduce_range or (recipe.overflow_safe and not safe),
                 QuantType.QInt8,
                 activations,
                 _tensor_data(ranges),
-                nodes,
+                [node.name for node in nodes],
                 list(recipe.exclude),
                 list(recipe.kinds),
-                {"ActivationSymmetric": recipe.activations == "int8", "WeightSymmetric": True},
+                {
+                    "ActivationSymmetric": recipe.activations == "int8",
+                    "WeightSymmetric": True,
+                    "TensorQuantOverrides": overrides,
+                },
             )
             quantised: ModelProto = quantizer.quantize_model()
             ONNXModel(quantised).topological_sort()

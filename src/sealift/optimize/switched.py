@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any, Final
 
 import numpy as np
@@ -11,6 +11,8 @@ from onnx import ModelProto, NodeProto, TensorProto, helper, numpy_helper
 
 from sealift.optimize.activations import WEIGHTED
 from sealift.optimize.graph import constants, consumers, element_types
+from sealift.optimize.static_int8 import StaticRecipe
+from sealift.optimize.weight_scales import BYTE, SEVEN_BITS, channel_axis, channel_peaks, channel_scales
 
 SWITCH: Final = "sealift_quantised_layer"
 """The added input, int64 scalar: the index of the layer to quantise; any other number: none."""
@@ -21,25 +23,24 @@ _FLOAT_OUT: Final = frozenset({"Gemm", "MatMul"})
 class Switched:
     """Builds it. What is not chosen costs nothing: only one of the two branches of a layer runs.
 
-    `kinds`: operator types that are quantised; `weight_top`: the largest weight, 127 or with `reduce_range` 64.
+    `recipe`: its `kinds`, and how it rounds weights.
     """
 
     def __init__(
         self,
         model: ModelProto,
         ranges: Mapping[str, tuple[float, float]],
-        kinds: Collection[str],
-        *,
-        per_channel: bool = True,
-        weight_top: int = 127,
+        recipe: StaticRecipe,
     ) -> None:
         self._model = ModelProto()
         self._model.CopyFrom(model)
         self._graph = self._model.graph
         self._ranges = ranges
-        self._kinds = kinds
-        self._per_channel = per_channel
-        self._top = weight_top
+        self._kinds = recipe.kinds
+        self._per_channel = recipe.per_channel
+        self._safe = recipe.overflow_safe and recipe.per_channel
+        reduced = recipe.reduce_range or (recipe.overflow_safe and not recipe.per_channel)
+        self._top = SEVEN_BITS if reduced else BYTE
         self._known = constants(model.graph)
         self._types = element_types(model.graph)
         self._takers = consumers(model.graph)
@@ -114,16 +115,14 @@ class Switched:
 
     def _weight(self, node: NodeProto, weight: NDArray[np.float32]) -> NDArray[np.float32]:
         """What symmetric int8 keeps of it, per output channel."""
-        axis = 0 if node.op_type == "Conv" or _transposed(node) else weight.ndim - 1
-        others = tuple(other for other in range(weight.ndim) if other != axis)
-        peaks = np.abs(weight).max(axis=others if self._per_channel else None, keepdims=True)
-        scales = np.where(peaks > 0, peaks, 1) / self._top
+        peaks = channel_peaks(node, weight, overflow_safe=self._safe)
+        if not self._per_channel:
+            peaks = np.full_like(peaks, peaks.max())
+        shape = [1] * weight.ndim
+        shape[channel_axis(node, weight.ndim)] = -1
+        scales = channel_scales(peaks, self._top).reshape(shape)
         return np.asarray(np.round(weight / scales) * scales, weight.dtype)
 
     def _constant(self, name: str, value: NDArray[Any]) -> str:
         self._graph.initializer.append(numpy_helper.from_array(value, name))
         return name
-
-
-def _transposed(node: NodeProto) -> bool:
-    return any(attribute.name == "transB" and attribute.i for attribute in node.attribute)
