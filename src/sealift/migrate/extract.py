@@ -36,7 +36,7 @@ def extract_preprocess(script: Script, call: CallOfOwn, model_names: frozenset[s
         call: the function, and what the route gave it.
         model_names: of the module, which hold a model; what needs one of them cannot be taken along.
     """
-    argument = _argument(call.arguments.given)
+    argument = _argument(call.arguments.all)
     if argument is None:
         return (
             f"{call.function.name}() is called with more than what the client sent; write handler.py yourself"

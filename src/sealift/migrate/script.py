@@ -147,16 +147,13 @@ def _answering_route(script: Script, walker: Walker) -> tuple[Route | None, Walk
 
 def _extracted(script: Script, walked: Walked) -> Extracted | str:
     """The script's own preparation as a handler; or why there is none."""
-    model_names = names_of_models(script, walked.models)
-    tried: list[Extracted | str] = []
-    for call in walked.own:
-        takes = [each for each in call.arguments.given if isinstance(each, Sent | Photo)]
-        if takes and not any(isinstance(each, Photo) and each.axes for each in takes):
-            tried.append(extract_preprocess(script, call, model_names))
-    found = [each for each in tried if isinstance(each, Extracted)]
-    return (
-        found[0] if found else tried[0] if tried else "the route prepares its input itself; write handler.py"
-    )
+    given = walked.calls[0].given if walked.calls else None
+    makers = [call for call in walked.own if call.given_back is given]
+    if not makers:
+        return "the route prepares its input itself, at least in part; write handler.py"
+    if makers[-1].function not in script.functions.values():
+        return f"{makers[-1].function.name}() is a method of a class; write handler.py yourself"
+    return extract_preprocess(script, makers[-1], names_of_models(script, walked.models))
 
 
 def _with_handler(
@@ -190,7 +187,7 @@ def _what_was_sent(given: Symbol, walked: Walked) -> Symbol:
     if isinstance(given, Photo):
         return given.of
     for call in walked.own:
-        for each in call.arguments.given:
+        for each in call.arguments.all:
             if isinstance(each, Sent | Photo):
                 return each.of if isinstance(each, Photo) else each
     return Sent("json") if isinstance(given, Fields) or fields_of(given) else given

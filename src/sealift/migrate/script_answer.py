@@ -33,11 +33,12 @@ def answering_of(answer: Table | Result | None) -> Answering:
     """Classes where an index of the largest value is given, a score where one is held against a threshold."""
     entries: Mapping[str, Symbol] = answer.entries if isinstance(answer, Table) else {}
     results = {name: each for name, each in entries.items() if isinstance(each, Result)}
-    if not results:
+    if not results or any(each.activation not in _ACTIVATIONS for each in results.values()):
         return Answering(
             TensorOutput(), check=("its answer was not understood: outputs are tensors as they are",)
         )
-    decided = next(((name, each) for name, each in results.items() if each.what == "decision"), None)
+    decisions = [(name, each) for name, each in results.items() if each.what == "decision"]
+    decided = next((each for each in decisions if each[1].words[0]), decisions[0] if decisions else None)
     if decided is not None:
         return _scores(decided[0], decided[1], results, list(entries))
     return _classes(results, list(entries))

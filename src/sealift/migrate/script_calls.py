@@ -69,6 +69,13 @@ def function(name: str, arguments: Arguments) -> Symbol | None:
     return None
 
 
+def _exp(arguments: Arguments) -> Symbol | None:
+    first = arguments.get(0)
+    if isinstance(first, Result) and first.what == "values" and first.activation in ("", "shifted"):
+        return replace(first, activation="exp")
+    return None
+
+
 def _activated(name: str, arguments: Arguments) -> Symbol | None:
     first = arguments.get(0)
     activation = "softmax" if name == "softmax" else "sigmoid"
@@ -194,6 +201,8 @@ _FUNCTIONS: Final[dict[str, Callable[[Arguments], Symbol | None]]] = {
     "flask.jsonify": _answer,
     "json.dumps": _answer,
     "numpy.expand_dims": _expanded,
+    "numpy.exp": _exp,
+    "numpy.sum": _method_of("sum"),
     "numpy.transpose": _method_of("transpose"),
     "torch.unsqueeze": _method_of("unsqueeze"),
     "numpy.argmax": _method_of("argmax"),

@@ -14,6 +14,7 @@ from sealift.migrate.symbols import (
     Arguments,
     Chain,
     Fields,
+    Instance,
     Known,
     Model,
     Opened,
@@ -27,6 +28,8 @@ from sealift.migrate.symbols import (
 )
 
 _OPERATORS: Final[dict[type[ast.operator], str]] = {ast.Add: "+", ast.Sub: "-", ast.Mult: "*", ast.Div: "/"}
+_KEEPING: Final = ("to", "numpy", "cpu", "cuda", "float", "contiguous", "detach")
+"""What does not change the numbers of a tensor, whatever it is."""
 _RUNS: Final = ("run", "forward", "predict", "infer", "infer_new_request", "__call__")
 
 
@@ -47,20 +50,22 @@ class Scope:
         return self.local.get(name, self.all.get(name))
 
 
-class Evaluator:
-    """Evaluates expressions; tells of models that are loaded and called, and has the script's functions followed."""
+@dataclass(frozen=True, slots=True)
+class Followers:
+    """Who is told: functions of the script are followed, its classes made, models loaded and called."""
 
-    def __init__(
-        self,
-        script: Script,
-        call_own: Callable[[Function, Arguments], Symbol],
-        note_model: Callable[[Model], None],
-        note_call: Callable[[Model, Symbol, int], None],
-    ) -> None:
+    call_own: Callable[[Function, Arguments], Symbol]
+    make: Callable[[ast.ClassDef, Arguments], Symbol]
+    note_model: Callable[[Model], None]
+    note_call: Callable[[Model, Symbol, int], None]
+
+
+class Evaluator:
+    """Evaluates expressions, and tells its followers what it meets."""
+
+    def __init__(self, script: Script, followers: Followers) -> None:
         self._script = script
-        self._call_own = call_own
-        self._note_model = note_model
-        self._note_call = note_call
+        self._followers = followers
 
     def value(self, node: ast.expr, scope: Scope) -> Symbol:
         """What the expression stands for; Unknown with the place of the first thing that was not understood."""
@@ -122,8 +127,11 @@ class Evaluator:
                 return self._unknown(node)
 
     def _unknown(self, node: ast.AST, *operands: Symbol) -> Unknown:
+        """A new object each time: what is the same object was not changed on the way."""
         before = next((each for each in operands if isinstance(each, Unknown)), None)
-        return before or Unknown(getattr(node, "lineno", 0), self._script.text(node))
+        if before is not None:
+            return replace(before)
+        return Unknown(getattr(node, "lineno", 0), self._script.text(node))
 
     def _sequence(self, node: ast.expr, parts: list[Symbol]) -> Symbol:
         """Constants by value; what was sent and transforms as they are."""
@@ -217,11 +225,19 @@ class Evaluator:
         return self._call_of_value(node, scope, name, arguments)
 
     def _call_of_value(self, node: ast.Call, scope: Scope, name: str, arguments: Arguments) -> Symbol:
-        own = self._script.functions.get(name.removeprefix("self."))
+        if name in self._script.classes:
+            return self._followers.make(self._script.classes[name], arguments)
+        own = self._script.functions.get(name)
+        if name.startswith("self."):
+            own = self._script.methods.get(name[5:])
         if own is not None and scope.get(name) is None:
             return self._own(own, arguments)
         if isinstance(node.func, ast.Attribute):
             called, method = self.value(node.func.value, scope), node.func.attr
+            if isinstance(called, Instance) and method in self._script.methods:
+                return self._own(self._script.methods[method], arguments)
+            if isinstance(called, Unknown) and method in _KEEPING:
+                return called
             if method in script_calls.LOADING_METHODS and not isinstance(called, Photo):
                 return self._compiled(node, arguments)
             if not isinstance(called, Model) or method not in _RUNS:
@@ -230,7 +246,7 @@ class Evaluator:
         else:
             called = self.value(node.func, scope)
         if isinstance(called, Model):
-            self._note_call(called, _model_input(arguments), node.lineno)
+            self._followers.note_call(called, _model_input(arguments), node.lineno)
             return Result()
         photo = arguments.get(0)
         if isinstance(called, Chain) and isinstance(photo, Photo):
@@ -243,7 +259,7 @@ class Evaluator:
         first = arguments.get(0)
         if activation and isinstance(first, Result):
             return replace(first, activation=activation)
-        return self._call_own(function, arguments)
+        return self._followers.call_own(function, arguments)
 
     def _arguments(self, node: ast.Call, scope: Scope) -> Arguments:
         named = {each.arg: self.value(each.value, scope) for each in node.keywords if each.arg}
@@ -253,7 +269,7 @@ class Evaluator:
         path = arguments.get(0)
         file = path.path if isinstance(path, Opened) else path.value if isinstance(path, Known) else None
         model = Model(loader, Path(file) if isinstance(file, str | Path) else None, node.lineno)
-        self._note_model(model)
+        self._followers.note_model(model)
         return model
 
     def _compiled(self, node: ast.Call, arguments: Arguments) -> Symbol:
@@ -274,6 +290,8 @@ class Evaluator:
         if isinstance(left, Known) and isinstance(right, Known):
             found = _constant(left.value, sign, right.value)
             return Known(found) if found is not None else self._unknown(node)
+        if isinstance(left, Result) and isinstance(right, Result):
+            return _softmax_step(left, sign, right) or self._unknown(node)
         if isinstance(left, Result) and isinstance(right, Known):
             return left if sign in "*/" and numbers_of(right.value) in ((1.0,),) else self._unknown(node)
         return self._unknown(node, left, right)
@@ -288,6 +306,15 @@ class Evaluator:
         ):
             return replace(left, what="decision", threshold=threshold[0])
         return self._unknown(node, left, right)
+
+
+def _softmax_step(left: Result, sign: str, right: Result) -> Result | None:
+    """Of `e = exp(x - x.max())`, `e / e.sum()`."""
+    if sign == "-" and right.what == "best" and left.what == "values" and not left.activation:
+        return replace(left, activation="shifted")
+    if sign == "/" and left.activation == right.activation == "exp":
+        return replace(left, activation="softmax")
+    return None
 
 
 def _placed(chain: Chain, line: int) -> Chain:

@@ -82,6 +82,8 @@ def indexed(receiver: Symbol, key: object) -> Symbol | None:
             return replace(key, what="label", labels=receiver)
         case Result(what="index" | "score" | "best"):
             return receiver
+        case Result(what="label") if key in (1, -1):  # of ["n01440764", "tench"] the word
+            return receiver
         case Known(value=list() | tuple() | dict()):
             return _known_item(receiver.value, key)
         case _:
@@ -137,6 +139,8 @@ def _result_method(result: Result, name: str, arguments: Arguments) -> Symbol | 
         return replace(result, activation=name)
     if name == "argmax":
         return replace(result, what="index")
+    if name == "sum" and result.activation == "exp":
+        return result
     if name in ("max", "topk"):
         by_axis = name == "topk" or arguments.get(0, "dim") is not None
         return replace(result, what="pair" if by_axis else "best")

@@ -26,8 +26,8 @@ class Route:
 class Script:
     """A parsed file.
 
-    `imports`: local name -> what it means in full (`np` -> `numpy`, `Image` -> `PIL.Image`). `functions`: those of the
-    top level and of its classes, by name.
+    `imports`: local name -> what it means in full (`np` -> `numpy`, `Image` -> `PIL.Image`). `functions`: by name,
+    those of no class. `methods`: those of its classes. `classes`: by name.
     """
 
     path: Path
@@ -35,6 +35,8 @@ class Script:
     tree: ast.Module
     imports: Mapping[str, str]
     functions: Mapping[str, Function]
+    methods: Mapping[str, Function]
+    classes: Mapping[str, ast.ClassDef]
     routes: tuple[Route, ...]
 
     def dotted(self, node: ast.expr) -> str:
@@ -69,9 +71,15 @@ def parse_script(path: Path) -> Script:
         line = f"line {error.lineno}: " if isinstance(error, SyntaxError) else ""
         raise UsageError(f"--from {path}: {line}not Python: {error}") from error
     imports = dict(_imports(tree))
-    functions = {node.name: node for node in ast.walk(tree) if isinstance(node, Function)}
+    classes = {node.name: node for node in ast.walk(tree) if isinstance(node, ast.ClassDef)}
+    inside = [each for node in classes.values() for each in node.body if isinstance(each, Function)]
+    methods = {each.name: each for each in inside}
+    functions = {
+        node.name: node for node in ast.walk(tree) if isinstance(node, Function) and node not in inside
+    }
     lines = tuple(source.replace("\r\n", "\n").split("\n"))
-    return Script(path, lines, tree, imports, functions, tuple(_routes(functions)))
+    routes = tuple(_routes({**methods, **functions}))
+    return Script(path, lines, tree, imports, functions, methods, classes, routes)
 
 
 def _imports(tree: ast.Module) -> Iterator[tuple[str, str]]:

@@ -8,11 +8,12 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Final
 
-from sealift.migrate.script_eval import Evaluator, Scope
+from sealift.migrate.script_eval import Evaluator, Followers, Scope
 from sealift.migrate.script_names import Function, Route, Script
 from sealift.migrate.symbols import (
     Arguments,
     Fields,
+    Instance,
     Known,
     Model,
     Opened,
@@ -40,10 +41,11 @@ class ModelCall:
 
 @dataclass(frozen=True, slots=True)
 class CallOfOwn:
-    """A function of the script that a route called, with what."""
+    """A function of the script that a route called, with what, and what it gave."""
 
     function: Function
     arguments: Arguments
+    given_back: Symbol
 
 
 @dataclass(slots=True)
@@ -63,7 +65,9 @@ class Walker:
         self.script = script
         self.walked = Walked()
         self._globals: dict[str, Symbol] = {"__file__": Known(script.path)}
-        self._evaluator = Evaluator(script, self._call_own, self._note_model, self._note_call)
+        self._evaluator = Evaluator(
+            script, Followers(self._call_own, self._make, self._note_model, self._note_call)
+        )
         self._active: list[str] = []
         self._left = _MOST_CALLS
 
@@ -72,8 +76,8 @@ class Walker:
         top = Scope(self._globals, self._globals, {})
         self._walk(self.script.tree.body, top)
         answering = {route.function.name for route in self.script.routes}
-        for function in self.script.functions.values():
-            if function.name not in answering:
+        for function in (*self.script.methods.values(), *self.script.functions.values()):
+            if function.name not in answering and function.name != "__init__":
                 self._left = max(self._left, _DEEPEST)
                 self._walk_function(function, Arguments())
         self.walked.calls.clear()
@@ -89,9 +93,21 @@ class Walker:
         return self.walked
 
     def _call_own(self, function: Function, arguments: Arguments) -> Symbol:
-        if len(self._active) == 1:
-            self.walked.own.append(CallOfOwn(function, arguments))
-        return self._walk_function(function, arguments)
+        given_back = self._walk_function(function, arguments)
+        self.walked.own.append(CallOfOwn(function, arguments, given_back))
+        return given_back
+
+    def _make(self, node: ast.ClassDef, arguments: Arguments) -> Symbol:
+        """An object: what its class and its `__init__` set stands under `self.NAME`."""
+        scope = Scope({}, self._globals, {})
+        self._walk([each for each in node.body if isinstance(each, ast.Assign | ast.AnnAssign)], scope)
+        self._globals.update({f"self.{name}": value for name, value in scope.local.items()})
+        init = next(
+            (each for each in node.body if isinstance(each, Function) and each.name == "__init__"), None
+        )
+        if init is not None:
+            self._walk_function(init, arguments)
+        return Instance(node.name)
 
     def _note_model(self, model: Model) -> None:
         if model not in self.walked.models:

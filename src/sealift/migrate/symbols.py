@@ -90,6 +90,13 @@ class Model:
 
 
 @dataclass(frozen=True, slots=True)
+class Instance:
+    """An object of a class of the script's own."""
+
+    name: str
+
+
+@dataclass(frozen=True, slots=True)
 class Opened:
     """A file that the script reads: `open(...)`, its text, lines or JSON."""
 
@@ -108,7 +115,8 @@ class Result:
     """Something of what the model gave.
 
     `what`: `values`; `pair` (the largest and its index); `best`, the largest; its `index`; `score`, one value by its
-    place; `label`; `decision` of a score against `threshold`, with its two words.
+    place; `label`; `decision` of a score against `threshold`, with its two words. `activation`: `softmax` or
+    `sigmoid`; on the way there `shifted` by the largest, and `exp`.
     """
 
     what: Literal["values", "pair", "best", "index", "score", "label", "decision"] = "values"
@@ -132,6 +140,11 @@ class Arguments:
     given: tuple[Symbol, ...] = ()
     named: Mapping[str, Symbol] | None = None
 
+    @property
+    def all(self) -> tuple[Symbol, ...]:
+        """By place, then by name."""
+        return (*self.given, *(self.named or {}).values())
+
     def get(self, number: int, name: str = "") -> Symbol | None:
         """By place, else by name."""
         if number < len(self.given):
@@ -144,7 +157,7 @@ class Arguments:
         return found.value if isinstance(found, Known) else None
 
 
-Symbol = Unknown | Known | Sent | Photo | Fields | Model | Opened | Chain | Result | Table
+Symbol = Unknown | Known | Sent | Photo | Fields | Model | Instance | Opened | Chain | Result | Table
 
 
 def spread(values: tuple[float, ...], count: int) -> tuple[float, ...]:

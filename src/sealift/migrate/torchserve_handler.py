@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Final
 
 from sealift.migrate.photo_rules import transformed
-from sealift.migrate.script_eval import Evaluator, Scope
+from sealift.migrate.script_eval import Evaluator, Followers, Scope
 from sealift.migrate.script_input import photo_declaration
 from sealift.migrate.script_names import Function, Script, parse_script
 from sealift.migrate.symbols import Chain, Known, Photo, Sent, Unknown
@@ -78,7 +78,9 @@ def _image_processing(node: ast.ClassDef) -> ast.expr | None:
 def _transforms(script: Script, node: ast.ClassDef) -> ImageInput | None:
     """`image_processing = transforms.Compose([...])` of the class."""
     unknown = Unknown(0, "")
-    evaluator = Evaluator(script, lambda *_: unknown, lambda _: None, lambda *_: None)
+    evaluator = Evaluator(
+        script, Followers(lambda *_: unknown, lambda *_: unknown, lambda _: None, lambda *_: None)
+    )
     said = _image_processing(node)
     chain = None if said is None else evaluator.value(said, Scope({}, {"__file__": Known(script.path)}, {}))
     if not isinstance(chain, Chain):
