@@ -1,4 +1,4 @@
-"""Whole services as different people write them: a class, helpers in helpers, a model that is loaded when first asked."""
+"""Whole services as people write them: a class, helpers in helpers, a model loaded when it is first asked."""
 
 from __future__ import annotations
 
