@@ -15,7 +15,7 @@ from tests.demo.played import Played
 from sealift.demo import finetune, project, second_act
 from sealift.demo import material as wheels_of
 from sealift.demo.material import Material, default_cache, fetch_wheels, read_material
-from sealift.demo.pth import read_tensors
+from sealift.model.graph_weights import read_tensors
 
 
 @pytest.fixture(scope="session")

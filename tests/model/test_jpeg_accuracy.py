@@ -20,8 +20,8 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from sealift.demo.lite0 import build_lite0
-from sealift.demo.pth import read_tensors
 from sealift.model.declaration import ImageInput
+from sealift.model.graph_weights import read_tensors
 from sealift.model.image import ImagePreparation, photo_pixels
 from sealift.model.signature import TensorSpec
 

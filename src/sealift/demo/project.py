@@ -13,8 +13,8 @@ from PIL import Image
 
 from sealift.demo.lite0 import build_lite0
 from sealift.demo.material import Material
-from sealift.demo.pth import read_tensors
 from sealift.errors import HostError
+from sealift.model.graph_weights import read_tensors
 
 PROJECT_NAME: Final = "lite0"
 PROJECT_VERSION: Final = "1.0.0"

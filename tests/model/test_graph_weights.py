@@ -18,8 +18,8 @@ import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
-from sealift.demo.pth import read_tensors
 from sealift.errors import ModelError
+from sealift.model.graph_weights import read_tensors
 
 pytestmark = pytest.mark.slow  # together more than a second: the fast suite stays under a minute
 

@@ -17,8 +17,8 @@ from typing import IO, Any, Final
 import numpy as np
 from numpy.typing import NDArray
 
-from sealift.demo.unpickle import Allowed, Global, load
 from sealift.errors import ModelError
+from sealift.model.graph_unpickle import Allowed, Global, load
 
 MAX_FILE_BYTES: Final = 4 << 30
 _LEGACY_MAGIC: Final = 0x1950A86A20F9469CFC6C
