@@ -33,6 +33,7 @@ from sealift.errors import ModelError, UsageError
 from sealift.events import Silent
 from sealift.model.arrays import Arrays
 from sealift.model.onnx_graph import read_signature
+from sealift.optimize import graph as graph_file
 from sealift.optimize.calibrate import CalibrationWish, Observed, calibrate
 from sealift.optimize.graph import is_quantised
 from sealift.optimize.overflow import overflow_risk
@@ -231,6 +232,18 @@ def test_external_data_is_read_and_ends_inside(tmp_path: Path) -> None:
         observed = calibrate(path, items, CalibrationWish(), tmp_path / "state", Silent())
         made.append(quantise_static(path, observed, StaticRecipe(), tmp_path / "int8.onnx").read_bytes())
     assert made[0] == made[1]
+
+
+def test_what_protobuf_cannot_hold_keeps_its_weights_beside_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    model, items = residual_net(tmp_path / "net.onnx", side=12), pictures(2, 12)
+    observed = calibrate(model, items, CalibrationWish(), tmp_path / "state", Silent())
+    plain = quantise_static(model, observed, StaticRecipe(), tmp_path / "plain.onnx")
+    monkeypatch.setattr(graph_file, "PROTOBUF_LIMIT", 1000)
+    made = quantise_static(model, observed, StaticRecipe(), tmp_path / "out" / "model.onnx")
+    assert sorted(path.name for path in made.parent.iterdir()) == ["model.onnx", "model.onnx.data"]
+    assert np.array_equal(answers(made, items), answers(plain, items))
 
 
 def test_ranges_of_another_model_and_excluding_all_are_refused(

@@ -22,7 +22,14 @@ from sealift.model.arrays import Arrays
 from sealift.model.examples import example_candidates
 from sealift.model.graph_signature import signature_of
 from sealift.model.onnx_graph import model_size
-from sealift.optimize.graph import is_quantised, opset_of, prune_initialisers, read_graph, write_graph
+from sealift.optimize.graph import (
+    is_quantised,
+    opset_of,
+    prune_initialisers,
+    read_graph,
+    stored_bytes,
+    write_graph,
+)
 from sealift.optimize.onnxruntime_tool import quiet
 
 TOLERANCE: Final = 1e-4
@@ -94,7 +101,7 @@ def _folded(graph: ModelProto, work: Path) -> ModelProto:
     path = write_graph(graph, work / "given.onnx")
     settings = _settings(ort.GraphOptimizationLevel.ORT_ENABLE_BASIC)
     settings.optimized_model_filepath = str(work / "folded.onnx")
-    if graph.ByteSize() > _EXTERNAL_FROM_BYTES:
+    if stored_bytes(graph) > _EXTERNAL_FROM_BYTES:
         settings.add_session_config_entry(
             "session.optimized_model_external_initializers_file_name", "folded.data"
         )

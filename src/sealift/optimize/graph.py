@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Final
@@ -20,6 +21,8 @@ _NEWER_OPSET: Final = 17
 
 _INITIALISERS_ALONE: Final = 4
 """Since this IR version an initialiser need not be an input."""
+
+_MARGIN_BYTES: Final = 64 << 20
 
 QUANTISED_KINDS: Final = frozenset({
     "QuantizeLinear", "DequantizeLinear", "DynamicQuantizeLinear", "QLinearConv", "QLinearMatMul", "ConvInteger",
@@ -64,7 +67,7 @@ def write_graph(graph: ModelProto, destination: Path) -> Path:
     """
     try:
         destination.parent.mkdir(parents=True, exist_ok=True)
-        if graph.ByteSize() <= PROTOBUF_LIMIT:
+        if stored_bytes(graph) <= PROTOBUF_LIMIT:
             destination.write_bytes(graph.SerializeToString(deterministic=True))
         else:
             location = f"{destination.name}.data"
@@ -73,6 +76,12 @@ def write_graph(graph: ModelProto, destination: Path) -> Path:
     except OSError as error:
         raise ModelError(f"{destination} cannot be written: {error}") from error
     return destination
+
+
+def stored_bytes(model: ModelProto) -> int:
+    """About what it takes as one message, which protobuf cannot count beyond 2 GiB: the weights, and a margin."""
+    held = (len(tensor.raw_data) or 4 * math.prod(tensor.dims) for tensor in model.graph.initializer)
+    return sum(held) + _MARGIN_BYTES
 
 
 def opset_of(model: ModelProto) -> int:

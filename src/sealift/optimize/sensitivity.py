@@ -20,7 +20,7 @@ from sealift.errors import ModelError
 from sealift.model.arrays import Arrays
 from sealift.optimize.activations import WEIGHTED, kinds_for, quantised_nodes
 from sealift.optimize.calibrate import Observed
-from sealift.optimize.graph import constants, read_graph
+from sealift.optimize.graph import constants, read_graph, stored_bytes
 from sealift.optimize.report import Layer
 from sealift.optimize.static_int8 import StaticRecipe, all_ranges
 from sealift.optimize.switched import SWITCH, Switched
@@ -49,7 +49,7 @@ def layer_effects(
     Raises: ModelError: the model cannot be read or run.
     """
     graph = read_graph(model)
-    if graph.ByteSize() > _LARGEST_BYTES or not items:
+    if stored_bytes(graph) > _LARGEST_BYTES or not items:
         return ()
     kinds = recipe.kinds or kinds_for(graph.graph)
     nodes = [node for node in quantised_nodes(graph.graph, kinds) if node.op_type in WEIGHTED | _ALSO]
