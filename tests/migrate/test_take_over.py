@@ -110,6 +110,7 @@ def test_external_data_of_a_model_comes_along(tmp_path: Path, repository: Path) 
     assert (tmp_path / "new" / "risk" / "weights.bin").is_file()
 
 
+@pytest.mark.slow
 def test_an_onnx_model_is_taken_over_without_torch(tmp_path: Path, repository: Path) -> None:
     program = (
         "import sys; from pathlib import Path; from sealift.migrate.take_over import take_over; "
