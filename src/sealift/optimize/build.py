@@ -96,14 +96,14 @@ def _int8_static(shop: Workshop) -> Built:
     observed = calibrate(
         model, CalibrationInputs(subject), CalibrationWish(), shop.work / "calibration.npz", shop.progress
     )
-    recipe = StaticRecipe(reduce_range=not shop.bounds.target_int8)
+    recipe = StaticRecipe(overflow_safe=not shop.bounds.target_int8)
     found = search(subject, model, observed, recipe, shop.empty("search"), shop.progress)
     folder = shop.empty("int8-static")
     found.path.rename(folder / "model.onnx")
     served = replace(subject.reference, path=folder / "model.onnx", engine="", precision="int8")
     told = {
         "ranges": f"{found.recipe.method}, from {observed.items} calibration inputs",
-        "weights": f"per channel, {'7 bits: safe without VNNI' if found.recipe.reduce_range else '8 bits'}",
+        "weights": f"per channel, {_SAFE if found.recipe.overflow_safe else '8 bits'}",
         "in floating point": ", ".join(found.recipe.exclude) or "no layer with weights",
     }
     return Built(
@@ -205,6 +205,8 @@ def _needs_openvino(shop: Workshop) -> None:
     if find_spec("openvino") is None:
         raise NotApt("openvino is not installed here; pip install 'sealift[openvino]'")
 
+
+_SAFE: Final = "scaled so that no sum overflows without VNNI"
 
 _BUILDERS: Final[Mapping[str, Callable[[Workshop], Built]]] = {
     "bf16": _bf16,

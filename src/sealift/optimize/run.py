@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import shutil
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -53,7 +54,17 @@ def optimize_model(
     Raises: ProjectError, ModelError, UsageError: model or data cannot be read, or nothing that travels would be
         small enough; what an earlier run kept stays.
     """
-    run = _begun(project, entry, progress, effort)
+    folder = folder_of(project, entry.name)
+    try:
+        report = _tried(_begun(project, entry, progress, effort), progress)
+    except SealiftError:
+        _tidy(folder)
+        raise
+    shutil.rmtree(folder / WORK, ignore_errors=True)
+    return report
+
+
+def _tried(run: _Run, progress: Progress) -> QualityReport:
     variants = [_reference(run)]
     folders = {REFERENCE: run.work / REFERENCE}
     report = _kept(run, variants, folders)
@@ -63,8 +74,16 @@ def optimize_model(
             folders[name] = candidate.folder
         report = _kept(run, variants, folders)
     _refuse_too_large(run, report)
-    shutil.rmtree(run.work, ignore_errors=True)
     return report
+
+
+def _tidy(folder: Path) -> None:
+    """Nothing of a run that failed stays but how far calibration came; folders that were there do."""
+    for path in (folder / WORK).glob("*/"):
+        shutil.rmtree(path, ignore_errors=True)
+    for path in (folder / WORK, folder, folder.parent):
+        with contextlib.suppress(OSError):
+            path.rmdir()
 
 
 def _begun(project: Project, entry: ModelEntry, progress: Progress, effort: Effort) -> _Run:
