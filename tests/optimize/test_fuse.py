@@ -16,6 +16,7 @@ from sealift.model.onnx_graph import read_signature
 from sealift.optimize import fuse as room
 from sealift.optimize.calibrate import Observed
 from sealift.optimize.fuse import FuseWish, fuse
+from sealift.optimize.half import convert_to_half
 from sealift.optimize.static_int8 import StaticRecipe, quantise_static
 
 ALL = FuseWish(transformer=True, attention=True)
@@ -110,6 +111,13 @@ def test_constants_that_would_swell_the_file_are_not_folded(tmp_path: Path) -> N
     made = fuse(model, tmp_path / "fused.onnx")
     assert made.path == model
     assert "it would grow from 2," in made.notes[0]
+
+
+def test_what_this_processor_casts_is_no_part_of_the_file(tmp_path: Path) -> None:
+    model = convert_to_half(mlp(tmp_path / "mlp.onnx"), tmp_path / "half.onnx")
+    made = fuse(model, tmp_path / "fused.onnx")
+    assert made.path == model
+    assert made.notes == ("It was not fused: it would grow from 5 to 8 operators. It is used as it came.",)
 
 
 def test_external_data_comes_inside(tmp_path: Path) -> None:

@@ -85,6 +85,8 @@ def fuse(model: Path, destination: Path, wish: FuseWish | None = None) -> Fused:
         after = _folded(before, work)
         if asked.transformer:
             after = _transformed(after, work, asked.attention)
+        if len(after.graph.node) > nodes:  # float16: casts to what this processor has kernels for
+            raise _Unfit(f"it would grow from {nodes} to {len(after.graph.node)} operators")
         made = write_graph(after, work / "made" / destination.name)
         _check(model, made, asked.examples)
         for path in made.parent.iterdir():
