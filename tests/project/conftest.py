@@ -24,6 +24,9 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
         "second.onnx",
         "model.pt",
         "model.xml",
+        "weights.safetensors",
+        "weights.pth",
+        "net.py",
         "handler.py",
         "tokenizer.json",
         "requirements.txt",
@@ -33,6 +36,8 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
         (root / name).write_bytes(b"")
     for wheel in ("b-2-py3-none-any.whl", "a-1-py3-none-any.whl"):
         (root / "vendor" / wheel).write_bytes(b"")
+    (root / "saved").mkdir()
+    (root / "saved/saved_model.pb").write_bytes(b"")
     (root / "labels.txt").write_bytes("\ufeffcat\r\n  tiger cat \r\nchat à neige\u2028x\r\n\r\n".encode())
     (root / "hole.txt").write_text("a\n\nb\n")
     (root / "blank.txt").write_text("\n \n")

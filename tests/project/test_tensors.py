@@ -8,7 +8,7 @@ import pytest
 
 from sealift.model.signature import TensorSpec
 from sealift.project.file import load_project
-from sealift.project.project import ModelEntry
+from sealift.project.project import Architecture, ModelEntry
 
 HEAD = '[project]\nname = "scores"\nversion = "1"\n[model]\n'
 
@@ -74,3 +74,29 @@ def test_columns_that_go_to_inputs_of_their_own_say_nothing(folder: Path) -> Non
         '[[model.input.columns]]\nname = "a"\nkind = "numeric"\ninput = "left"\n'
     )
     assert read(folder, text).inputs == ()
+
+
+INPUTS = '[[model.inputs]]\nname = "x"\ndatatype = "FP32"\nshape = ["batch", 4]\n'
+
+
+def test_weights_come_with_the_python_that_builds_their_module(folder: Path) -> None:
+    text = 'path = "weights.safetensors"\narchitecture = "net.py:Net"\n[model.arguments]\nclasses = 3\n'
+    model = read(folder, text + INPUTS)
+    assert model.architecture == Architecture(folder / "net.py", "Net", {"classes": 3})
+    assert model.needs_export
+    assert model.inputs == (TensorSpec(name="x", datatype="FP32", shape=("batch", 4)),)
+
+
+def test_the_shape_of_a_photo_is_enough_for_weights(folder: Path) -> None:
+    text = 'path = "weights.pth"\narchitecture = "net.py:Net"\n[model.input]\nkind = "image"\nsize = [8, 9]\n'
+    assert read(folder, text).inputs[0].shape == ("batch", 3, 8, 9)
+
+
+@pytest.mark.parametrize(("engine", "kept"), [("openvino", "openvino"), ("onnxruntime", "")])
+def test_weights_may_name_an_engine_that_loads_onnx(folder: Path, engine: str, kept: str) -> None:
+    text = f'path = "weights.pth"\narchitecture = "net.py:Net"\nengine = "{engine}"\n'
+    assert read(folder, text + INPUTS).engine == kept
+
+
+def test_a_whole_model_needs_no_export(folder: Path) -> None:
+    assert not read(folder, 'path = "model.pt"').needs_export

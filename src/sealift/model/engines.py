@@ -15,6 +15,8 @@ ENGINES: Final[dict[str, tuple[str, ...]]] = {
 SCRIPT_SUFFIXES: Final = (".pt", ".ts")
 """TorchScript: a file that tells neither the names nor the shapes of what it takes and gives."""
 
+WEIGHTS_SUFFIXES: Final = (".safetensors", ".pth")
+"""Weights alone, which no engine loads: with the Python that builds their module they become ONNX."""
 
 PLATFORMS: Final[dict[str, str]] = {
     "onnxruntime": "onnxruntime_onnx",

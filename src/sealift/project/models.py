@@ -6,14 +6,15 @@ import re
 from pathlib import Path
 from typing import Final
 
-from sealift.model.engines import SCRIPT_SUFFIXES
 from sealift.model.words import named, quoted
+from sealift.project.architecture import read_architecture
 from sealift.project.declarations import read_input, read_output
+from sealift.project.folder import Folder, Unfit
 from sealift.project.keys import SECTION_KEYS
 from sealift.project.project import ModelEntry
 from sealift.project.section import Form, Section
 from sealift.project.sections import NAME
-from sealift.project.tensors import implied_inputs, read_engine, read_tensors
+from sealift.project.tensors import UNTOLD_SUFFIXES, implied_inputs, read_engine, read_tensors
 
 DEVICE: Final = Form(
     re.compile(r"cpu|(cuda|tensorrt)(:[0-9]{1,2})?"), '"cpu", "cuda", "cuda:1" or "tensorrt"'
@@ -67,9 +68,15 @@ def _is_model(models: Section, name: str) -> bool:
 
 
 def _entry(section: Section, name: str, handler: Path | None) -> ModelEntry:
-    path = section.path_to("path", "file") if section.require("path") else None
+    path = None
+    if section.require("path"):
+        path = section.found("path", None, lambda text: _model_file(section.folder, text))
     (declared, tokenizer), tensors = read_input(section), read_tensors(section, path)
-    implied = implied_inputs(declared) if path and path.suffix in SCRIPT_SUFFIXES else ()
+    implied = implied_inputs(declared) if path and path.suffix in UNTOLD_SUFFIXES else ()
+    architecture = read_architecture(section, path)
+    if architecture is not None and path is not None and "inputs" not in section and not implied:
+        text = f"'inputs' is missing: {path.name} tells no shapes; write [[model.inputs]] for what forward() takes"
+        section.report.add(section.path, f"{section.title} {text}")
     return ModelEntry(
         name=name,
         path=path or section.folder.root,
@@ -82,7 +89,21 @@ def _entry(section: Section, name: str, handler: Path | None) -> ModelEntry:
         engine=read_engine(section, path),
         inputs=tensors.inputs or implied,
         outputs=tensors.outputs,
+        architecture=architecture,
     )
+
+
+def _model_file(folder: Folder, name: str) -> Path:
+    """Raises: Unfit: no file in the project folder; a folder that TensorFlow saved is named for what it is."""
+    try:
+        return folder.find(name, "file")
+    except Unfit as unfit:
+        try:
+            folder.find(f"{name}/saved_model.pb", "file")
+        except Unfit:
+            raise unfit from None
+        way_out = f"python -m tf2onnx.convert --saved-model {name} --output model.onnx"
+        raise Unfit(f"{unfit} that TensorFlow saved (SavedModel); {way_out}") from None
 
 
 def _handler(above: Section) -> Path | None:

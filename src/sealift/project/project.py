@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Literal
@@ -41,11 +42,23 @@ class PythonSources:
 
 
 @dataclass(frozen=True, slots=True)
+class Architecture:
+    """`[model] architecture = "net.py:Net"`: the class or function that builds the module of some weights.
+
+    `module` is the Python file, `name` what is called in it, `arguments` what it is given by name.
+    """
+
+    module: Path
+    name: str
+    arguments: Mapping[str, object] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
 class ModelEntry:
     """`[model]` (name = the project's) or `[models.NAME]`.
 
-    `engine` is empty where the file's suffix says it. `inputs` and `outputs` are what a TorchScript file does
-    not tell; empty: from `input`, and from a run.
+    `engine` is empty where the file's suffix says it. `inputs` and `outputs` are what a TorchScript file or
+    weights do not tell; empty: from `input`, and from a run. `architecture`: `path` is weights alone.
     """
 
     name: str
@@ -59,6 +72,12 @@ class ModelEntry:
     engine: str = ""
     inputs: tuple[TensorSpec, ...] = ()
     outputs: tuple[TensorSpec, ...] = ()
+    architecture: Architecture | None = None
+
+    @property
+    def needs_export(self) -> bool:
+        """No engine loads it until `sealift optimize` has made ONNX of it."""
+        return self.architecture is not None
 
 
 @dataclass(frozen=True, slots=True)

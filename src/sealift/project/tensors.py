@@ -8,7 +8,7 @@ from typing import Final
 
 from sealift.model.datatypes import NUMPY_OF
 from sealift.model.declaration import CategoricalColumn, ImageInput, Input, TabularInput
-from sealift.model.engines import ENGINES, SCRIPT_SUFFIXES, default_engine
+from sealift.model.engines import ENGINES, SCRIPT_SUFFIXES, WEIGHTS_SUFFIXES, default_engine
 from sealift.model.signature import Axis, TensorSpec
 from sealift.model.tabular import width
 from sealift.model.words import listed, quoted, shown
@@ -17,6 +17,9 @@ from sealift.project.section import Section
 
 _DATATYPES: Final = tuple(name for name in NUMPY_OF if name != "BYTES")
 _LONGEST: Final = 2**31 - 1
+
+UNTOLD_SUFFIXES: Final = (*SCRIPT_SUFFIXES, *WEIGHTS_SUFFIXES)
+"""Files that do not tell what their model takes."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,11 +33,14 @@ class Tensors:
 def read_engine(section: Section, path: Path | None) -> str:
     """The engine that the project names; empty: that of the file's suffix.
 
-    An engine that does not load such files is noted; what is no model at all shows by its contents.
+    An engine that does not load such files is noted; what is no model at all shows by its contents. Weights
+    become ONNX, so they may name whatever loads that.
     """
     engine = section.choice("engine", None, tuple(ENGINES))
     if path is None or engine is None:
         return engine or ""
+    if path.suffix in WEIGHTS_SUFFIXES:
+        path = path.with_suffix(".onnx")
     if path.suffix not in ENGINES[engine]:
         section.refuse("engine", f"{engine} loads {listed(ENGINES[engine])}, path is {quoted(path.name)}")
         return ""
@@ -42,12 +48,13 @@ def read_engine(section: Section, path: Path | None) -> str:
 
 
 def read_tensors(section: Section, path: Path | None) -> Tensors:
-    """What `[[model.inputs]]` and `[[model.outputs]]` say; only TorchScript needs it."""
-    if path is not None and path.suffix not in SCRIPT_SUFFIXES:
+    """What `[[model.inputs]]` and `[[model.outputs]]` say; only TorchScript and weights need it."""
+    if path is not None and path.suffix not in UNTOLD_SUFFIXES:
         for key in ("inputs", "outputs"):
             if key in section:
                 text = (
-                    f"{path.name} tells its tensors itself; only TorchScript (.pt, .ts) needs them declared"
+                    f"{path.name} tells its tensors itself; only TorchScript (.pt, .ts) and weights "
+                    f"({', '.join(WEIGHTS_SUFFIXES)}) need them declared"
                 )
                 section.refuse(key, text)
         return Tensors()
