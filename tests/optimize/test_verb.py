@@ -45,7 +45,7 @@ def test_the_engineers_way_from_data_to_a_variant_that_serves(inspect: Path) -> 
     assert "data:image/jpeg;base64," in page
     picture = next((inspect / "data" / "evaluation" / "7").iterdir())
     answers, _ = sealift("predict", picture, "--project", "inspect/", "--json", cwd=place)
-    assert json.loads(answers)["answers"][0]["prediction"] == 7
+    assert json.loads(answers)["prediction"] == 7
 
 
 def test_json_holds_every_figure(inspect: Path, tmp_path: Path) -> None:
