@@ -185,9 +185,8 @@ def _onnx(shop: Workshop) -> Path:
     if not shop.fused:
         shop.progress.start("fuse the graph")
         shop.empty("fused")
-        is_transformer = is_apt_for_dynamic(subject.reference.path)[0]
         fused = fuse(
-            subject.reference.path, place, FuseWish(transformer=is_transformer, examples=subject.examples)
+            subject.reference.path, place, FuseWish(examples=subject.examples)
         )
         shop.fused.append(fused)
     return shop.fused[0].path

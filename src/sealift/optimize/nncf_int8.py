@@ -29,7 +29,7 @@ _KEPT_OUT: Final = ("openvino_telemetry", "openvino.tools.ovc", "torch")
 
 _CONVOLUTIONS: Final = frozenset({"Convolution", "GroupConvolution", "ConvolutionBackpropData"})
 
-_INSTALL: Final = "pip install 'sealift[optimize-openvino]'"
+_INSTALL: Final = "pip install 'sealift[openvino]'"
 
 _FOREIGN = (Exception,)
 """nncf and openvino raise RuntimeError and many others: the edge wraps whatever comes."""
