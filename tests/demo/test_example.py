@@ -46,8 +46,12 @@ def test_a_folder_with_something_in_it_is_refused_and_left_alone(tmp_path: Path)
 
 @pytest.mark.parametrize(
     "other",
-    [{"prediction": "good", "score": 0.2}, {"prediction": "bad", "score": 0.2001}],
-    ids=["another word", "another score"],
+    [
+        {"prediction": "good", "score": 0.2},
+        {"prediction": "bad", "score": 0.2001},
+        {"prediction": "bad", "probabilities": [{"probability": 0.3}]},
+    ],
+    ids=["another word", "another score", "another probability"],
 )
 def test_a_box_that_answers_otherwise_is_a_failure(other: dict[str, Any], tmp_path: Path) -> None:
     served = [{"input": "a.json", "prediction": "bad", "score": 0.2}]

@@ -14,6 +14,13 @@ class Terminal(io.StringIO):
         return True
 
 
+def test_what_fills_the_screen_to_its_edge_keeps_its_lines() -> None:
+    table = ["a" * 100, "short"]
+    out = io.StringIO()
+    Screen(out).echo("\n".join(table))
+    assert out.getvalue().splitlines() == table
+
+
 def test_a_long_command_is_folded_so_that_it_can_be_pasted() -> None:
     out = io.StringIO()
     Screen(out).command(["sealift", "predict", *(f"photo number {n}.png" for n in range(40))])

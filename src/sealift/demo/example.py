@@ -7,6 +7,7 @@ import shutil
 import sys
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from itertools import groupby
 from pathlib import Path
 from typing import Any, Final, TextIO
 
@@ -19,6 +20,7 @@ from sealift.demo.workplace import make_secret, sigterm_as_interrupt, work_folde
 from sealift.errors import SealiftError
 
 REPORT: Final = "report.html"
+_SHOWN_BLOCKS: Final = ("VERIFIED", "model ")
 _SAME_SCORE: Final = 1e-5
 """The box runs the same engine on the same processor; its number of threads may move the last digits."""
 
@@ -76,6 +78,7 @@ def _travel(example: Example, stage: Stage) -> None:
     stage.sealift("make keys", ["keys", "init", "keys", *secret])
     (stage.folder / "usb").mkdir()
     stage.sealift("pack", ["pack", PROJECT, "-o", "usb", *SIGNING], live=True)
+    _show_officer(stage)
     stage.screen.step("5. The box: install, serve and answer where there is no network")
     with AirGap() as gap:
         first_act.install(stage, gap)
@@ -85,8 +88,20 @@ def _travel(example: Example, stage: Stage) -> None:
     stage.screen.step("Times")
     stage.screen.table([("step", "seconds"), *((name, f"{took:.1f}") for name, took in stage.times)])
     stage.screen.step(f"Look at next, in {stage.folder}")
-    for line in (f"{REPORT}: what was measured, as a page", *example.next_steps):
+    pages = ", ".join(path.name for path in sorted(stage.folder.glob("report*.html")))
+    for line in (f"{pages}: what was measured, to read and to print", *example.next_steps):
         stage.screen.note(line)
+
+
+def _show_officer(stage: Stage) -> None:
+    """Of what `inspect` shows: the identity, and the models with the verdict of `optimize`."""
+    argv = ["inspect", "usb", "--trust", "keys/root.json"]
+    stage.screen.command(["sealift", *argv])
+    done = stage.runner.run([*SEALIFT, *argv])
+    if done.code != 0:
+        stage.fail(done)
+    for shown, blocks in groupby(done.output.split("\n\n"), lambda block: block.startswith(_SHOWN_BLOCKS)):
+        stage.screen.echo("\n".join(blocks) if shown else "...")
 
 
 def answers_of(stage: Stage, box: Box, cases: Sequence[str], model: str = "") -> list[dict[str, Any]]:
@@ -119,12 +134,17 @@ def require_same(stage: Stage, served: Sequence[dict[str, Any]], own: Sequence[d
     different = [
         f"{one['input']}: {one.get('prediction')} on the box, {other.get('prediction')} in process"
         for one, other in zip(served, own, strict=True)
-        if one.get("prediction") != other.get("prediction")
-        or abs(one.get("score", 0.0) - other.get("score", 0.0)) > _SAME_SCORE
+        if one.get("prediction") != other.get("prediction") or abs(_score(one) - _score(other)) > _SAME_SCORE
     ]
     if different:
         raise SealiftError("the box answers other than the project", problems=different)
     stage.screen.note(f"{len(served)} of {len(served)} answers are those of the project in process")
+
+
+def _score(answer: dict[str, Any]) -> float:
+    """A score as it is; of classes the first one's probability."""
+    best = answer.get("probabilities") or [{}]
+    return float(answer.get("score", best[0].get("probability", 0.0)))
 
 
 def _listed(document: dict[str, Any]) -> list[dict[str, Any]]:

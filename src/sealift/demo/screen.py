@@ -39,10 +39,15 @@ class Screen:
             self._write(self._paint(f"{'$ ' if number == 0 else '    '}{line}", "32"))
 
     def echo(self, text: str) -> None:
-        """A command's own output, indented and wrapped; a long one is cut, and it says so."""
-        lines = [part for line in text.rstrip().splitlines() for part in _wrap(line.expandtabs(), WIDTH - 2)]
+        """A command's own output, indented and wrapped; a long one is cut, and it says so.
+
+        What fills the screen to its edge keeps its lines, and is not indented.
+        """
+        given = [line.expandtabs() for line in text.rstrip().splitlines()]
+        indent = "" if max(map(len, given), default=0) in (WIDTH - 1, WIDTH) else "  "
+        lines = [part for line in given for part in _wrap(line, WIDTH - len(indent))]
         for line in lines[:_MAX_LINES]:
-            self._write(f"  {line}".rstrip())
+            self._write(f"{indent}{line}".rstrip())
         if len(lines) > _MAX_LINES:
             self._write(f"  ... and {len(lines) - _MAX_LINES} more lines")
 
