@@ -194,7 +194,7 @@ def test_a_pickle_that_calls_anything_is_refused_and_not_run(
         (b"\x80\x04" + text("torch._utils") + text("x.__globals__") + b"\x93.", "torch._utils.x.__globals__"),
         (b"\x80\x02" + name("torch._utils._rebuild_tensor_v2.__globals__") + b".", "__globals__"),
         (b"\x80\x02" + name("torch.nn.modules.linear.Linear") + b".", "torch.nn.modules.linear.Linear"),
-        (b"\x80\x02" + name("torch.BFloat16Storage") + b".", "torch.BFloat16Storage"),
+        (b"\x80\x02" + name("torch.ComplexFloatStorage") + b".", "torch.ComplexFloatStorage"),
     ],
 )
 def test_a_refusal_names_the_global(pickled: bytes, named: str) -> None:

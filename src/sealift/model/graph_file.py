@@ -10,6 +10,7 @@ import onnx
 from google.protobuf.message import DecodeError
 
 from sealift.errors import ModelError
+from sealift.model.graph_unpickle import PLAIN_WEIGHTS, names_in
 
 PROTOBUF_LIMIT: Final = 2**31 - 1
 """Bytes; protobuf reads no larger message."""
@@ -23,12 +24,25 @@ _EXPORT_PT2: Final = (
     "let its name end in .pt2, then it is served as it is; "
     "or torch.onnx.export(torch.export.load('{name}'), f='model.onnx')"
 )
-_EXPORT_STATE: Final = f"build the module, load the weights into it, then {_EXPORT}"
+_EXPORT_STATE: Final = (
+    'weights alone: [model] architecture = "net.py:Net" names the Python that builds their module; '
+    f"or build the module, load the weights into it, then {_EXPORT}"
+)
 _EXPORT_TF: Final = "python -m tf2onnx.convert --saved-model FOLDER --output model.onnx"
 _EXPORT_KERAS: Final = "in Keras 3: model.export('model.onnx', format='onnx')"
 _EXPORT_PICKLE: Final = (
-    f"torch weights: {_EXPORT_STATE}; scikit-learn: skl2onnx.to_onnx(estimator, X[:1]), write its bytes"
+    f"scikit-learn: skl2onnx.to_onnx(estimator, X[:1]), write its bytes; torch: {PLAIN_WEIGHTS}"
 )
+_PICKLE: Final = "a Python pickle, which sealift never executes"
+_SUFFIXES: Final[dict[str, tuple[str, str]]] = {
+    ".joblib": (f"a joblib file, {_PICKLE}", _EXPORT_PICKLE),
+    ".pkl": (_PICKLE, _EXPORT_PICKLE),
+    ".pickle": (_PICKLE, _EXPORT_PICKLE),
+    ".h5": ("a Keras model", _EXPORT_KERAS),
+    ".keras": ("a Keras archive", _EXPORT_KERAS),
+    ".mar": ("a TorchServe archive", "sealift init NEW --from {name}"),
+}
+"""What a name says where the first bytes say nothing, and the file is no ONNX."""
 
 _STARTS: Final[tuple[tuple[bytes, int, str, str], ...]] = (
     (b"version https://git-lfs", 0, "a Git LFS pointer, not the model itself", "git lfs pull"),
@@ -44,7 +58,7 @@ _STARTS: Final[tuple[tuple[bytes, int, str, str], ...]] = (
     (b"<html", 0, "a web page", "fetch the model again: the download link gave a page, not the file"),
     (b"\x1f\x8b", 0, "a gzip archive", "gunzip it first"),
     (b"\x28\xb5\x2f\xfd", 0, "a zstd archive", "unzstd it first"),
-    (b"\x80", 0, "a Python pickle, which sealift never executes", _EXPORT_PICKLE),
+    (b"\x80", 0, _PICKLE, _EXPORT_PICKLE),
 )
 
 
@@ -106,12 +120,20 @@ def _other_format(path: Path, head: bytes) -> tuple[str, str] | None:
         return _zip_format(path)
     for magic, offset, what, next_step in _STARTS:
         if head[offset : offset + len(magic)].lower() == magic.lower():
-            return what, next_step
+            return _with_names(path, what), next_step
     if head[8:9] == b"{" and b'"dtype"' in head:
         return "a safetensors file: weights without a graph", _EXPORT_STATE
     if path.suffix == ".pb" and not _parses(path):
         return "not ONNX (a TensorFlow graph?)", _EXPORT_TF
+    if path.suffix in _SUFFIXES and not _parses(path):
+        return _SUFFIXES[path.suffix]
     return None
+
+
+def _with_names(path: Path, what: str) -> str:
+    """A pickle is told with what it would import."""
+    names = names_in(path) if what == _PICKLE else ()
+    return f"{what} (it asks for {', '.join(names)})" if names else what
 
 
 def _parses(path: Path) -> bool:
@@ -129,6 +151,8 @@ def _zip_format(path: Path) -> tuple[str, str]:
             names = archive.namelist()
     except (zipfile.BadZipFile, OSError):
         return "a damaged zip archive", "export or copy the model again"
+    if "MAR-INF/MANIFEST.json" in names:
+        return _SUFFIXES[".mar"]
     if any("/code/" in f"/{name}" for name in names):
         return "a TorchScript archive", _EXPORT_TORCHSCRIPT
     if any(name.endswith(("/archive_format", "serialized_exported_program.json")) for name in names):

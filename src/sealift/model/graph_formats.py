@@ -13,7 +13,7 @@ from pathlib import Path
 
 from sealift.errors import ModelError
 from sealift.model.adapted import Adapted
-from sealift.model.engines import default_engine
+from sealift.model.engines import WEIGHTS_SUFFIXES, default_engine
 from sealift.model.signature import Signature, TensorSpec
 
 
@@ -33,6 +33,7 @@ def adapt_file(model: ModelFile, destination: Path) -> Adapted:
     Raises: ModelError: not readable, a data file is missing, or its inputs and outputs cannot be served or are
         not as declared.
     """
+    _refuse_weights(model.path)
     if model.path.suffix == ".onnx" or default_engine(model.path) is None:
         from sealift.model.onnx_graph import adapt
 
@@ -50,7 +51,12 @@ def adapt_file(model: ModelFile, destination: Path) -> Adapted:
 
 
 def files_of(path: Path) -> tuple[Path, ...]:
-    """The model and the data files that belong to it. Raises: ModelError: one of them is not there."""
+    """The model, or its weights alone, and the data files that belong to it.
+
+    Raises: ModelError: one of them is not there.
+    """
+    if path.suffix in WEIGHTS_SUFFIXES:
+        return (path,)
     if path.suffix == ".xml":
         weights = path.with_suffix(".bin")
         if not weights.is_file():
@@ -79,7 +85,15 @@ def signature_of_file(model: ModelFile) -> Signature:
     return _reader(model.path)(model)
 
 
+def _refuse_weights(path: Path) -> None:
+    if path.suffix in WEIGHTS_SUFFIXES:
+        from sealift.model.graph_checkpoint import weights_alone
+
+        raise weights_alone(path)
+
+
 def _reader(path: Path) -> Callable[[ModelFile], Signature]:
+    _refuse_weights(path)
     match default_engine(path):
         case "torch":
             from sealift.model.graph_torch import exported_signature, script_signature

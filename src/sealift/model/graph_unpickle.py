@@ -1,18 +1,28 @@
 """Pickle bytes -> inert values: an interpreter of the few opcodes that torch's state dicts need.
 
-Nothing is ever imported or called: a global is only a name, REDUCE goes through the caller's closed
-table, every other opcode is refused. Opcodes and stack effects: CPython `Lib/pickletools.py`.
+Connected side only. Nothing is ever imported or called: a global is only a name, REDUCE goes through the
+caller's closed table, every other opcode is refused. Opcodes and stack effects: CPython `Lib/pickletools.py`.
 """
 
 from __future__ import annotations
 
 import io
+import itertools
 import pickletools
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any, Final
 
 from sealift.errors import ModelError
+
+PLAIN_WEIGHTS: Final = (
+    "where it was trained, save plain tensors, torch.save(model.state_dict(), 'weights.pth') or "
+    "safetensors.torch.save_file(model.state_dict(), 'weights.safetensors'), and name [model] architecture; "
+    "or export the model there to ONNX or TorchScript"
+)
+_MOST_OPCODES: Final = 1_000_000
+_MOST_NAMES: Final = 5
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,6 +60,24 @@ def load(stream: io.BytesIO, allowed: Allowed) -> object:
     except ValueError as error:  # what pickletools' readers raise on bytes that end or do not decode
         raise ModelError(f"the pickle inside the weights file is damaged: {_short(error)}") from error
     return machine.result()
+
+
+def names_in(path: Path) -> tuple[str, ...]:
+    """What a pickle would import, such as `os.system`: for messages. Nothing is run; a few names, as they come."""
+    found: dict[str, None] = {}
+    texts: list[str] = []
+    try:
+        with path.open("rb") as stream:
+            for opcode, argument, _ in itertools.islice(pickletools.genops(stream), _MOST_OPCODES):
+                if opcode.name in ("GLOBAL", "INST"):
+                    found[_short(str(argument).replace(" ", "."))] = None
+                elif opcode.name == "STACK_GLOBAL":
+                    found[_short(".".join(texts[-2:]))] = None
+                elif isinstance(argument, str):
+                    texts = [*texts[-1:], argument]
+    except (OSError, ValueError, UnicodeDecodeError):
+        pass  # damaged further on: what was found so far is told
+    return tuple(found)[:_MOST_NAMES]
 
 
 def _opcodes(stream: io.BytesIO) -> Iterator[tuple[str, Any]]:
@@ -137,7 +165,7 @@ class _Machine:
         if name not in self._allowed.calls and name not in self._allowed.names:
             raise ModelError(
                 f"the weights file asks for {_short(name)}, no part of a state dict; nothing was run",
-                next_step="save plain tensors: torch.save(model.state_dict(), FILE)",
+                next_step=PLAIN_WEIGHTS,
             )
         self._stack.append(Global(name))
 

@@ -1,4 +1,4 @@
-"""A torch `.pth` state dict -> numpy tensors, without torch and without running its pickle.
+"""A torch `.pth` state dict -> numpy tensors, without torch and without running its pickle. Connected side only.
 
 Both containers of torch.save: the zip archive (torch 1.6 and later) and the stream of pickles before
 it. Source: pytorch `torch/serialization.py`, `_save`, `_legacy_save`, `_legacy_load`.
@@ -18,9 +18,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from sealift.errors import ModelError
-from sealift.model.graph_unpickle import Allowed, Global, load
+from sealift.model.graph_unpickle import PLAIN_WEIGHTS, Allowed, Global, load
 
 MAX_FILE_BYTES: Final = 4 << 30
+_BF16: Final = np.dtype([("bf16", "<u2")])
+"""numpy has no such type: the upper half of a float32, kept apart from real whole numbers."""
 _LEGACY_MAGIC: Final = 0x1950A86A20F9469CFC6C
 _LEGACY_PROTOCOL: Final = 1001
 _MAX_RANK: Final = 32
@@ -28,6 +30,7 @@ _DTYPE_OF: Final[dict[str, np.dtype[Any]]] = {
     "torch.DoubleStorage": np.dtype("<f8"),
     "torch.FloatStorage": np.dtype("<f4"),
     "torch.HalfStorage": np.dtype("<f2"),
+    "torch.BFloat16Storage": _BF16,
     "torch.LongStorage": np.dtype("<i8"),
     "torch.IntStorage": np.dtype("<i4"),
     "torch.ShortStorage": np.dtype("<i2"),
@@ -35,6 +38,8 @@ _DTYPE_OF: Final[dict[str, np.dtype[Any]]] = {
     "torch.ByteStorage": np.dtype("u1"),
     "torch.BoolStorage": np.dtype("?"),
 }
+_NESTED: Final = ("state_dict", "model_state_dict", "model")
+"""Where training scripts keep the weights among other plain values."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,7 +69,8 @@ def read_tensors(source: Path | IO[bytes]) -> dict[str, NDArray[Any]]:
     Args:
         source: a path, or a binary stream read to its end and left open.
     Returns: read-only little-endian arrays that share the file's bytes; strides are the file's own,
-        so an array need not be C-contiguous.
+        so an array need not be C-contiguous. bfloat16 comes as a float32 of its own. Of a checkpoint that
+        keeps its weights under `state_dict`, `model_state_dict` or `model`, those.
     Raises: ModelError: not such a file, damaged, truncated, out of bounds, or it asks for code.
     """
     data = _read_all(source)
@@ -171,10 +177,13 @@ def _load_state_dict(stream: io.BytesIO) -> tuple[dict[str, _Tensor], dict[str, 
     value = load(stream, Allowed(calls=calls, names=frozenset(_DTYPE_OF), persistent=persistent))
     if not isinstance(value, dict):
         raise ModelError(f"the weights file holds a {type(value).__name__}, expected a dict of tensors")
+    if not any(isinstance(item, _Tensor) for item in value.values()):
+        inner = (value.get(key) for key in _NESTED)
+        value = next((each for each in inner if isinstance(each, dict) and each), value)
     strangers = [key for key, item in value.items() if not isinstance(item, _Tensor)]
     if strangers:
         shown = tuple(f"{key[:60]!a} is no tensor" for key in strangers[:20])
-        raise ModelError("the weights file is no plain state dict", problems=shown)
+        raise ModelError("the weights file is no plain state dict", problems=shown, next_step=PLAIN_WEIGHTS)
     return value, storages
 
 
@@ -253,4 +262,9 @@ def _array(tensor: _Tensor, buffer: memoryview) -> NDArray[Any]:
         empty.flags.writeable = False
         return empty
     strides = tuple(stride * dtype.itemsize for stride in tensor.strides)
+    if dtype == _BF16:
+        halves = np.ndarray(tensor.shape, "<u2", buffer, tensor.offset * 2, strides)
+        wide = (halves.astype(np.uint32) << 16).view(np.float32)
+        wide.flags.writeable = False
+        return wide
     return np.ndarray(tensor.shape, dtype, buffer, tensor.offset * dtype.itemsize, strides)
