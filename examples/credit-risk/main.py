@@ -20,7 +20,7 @@ from sealift.demo.stage import PROJECT, Box, Stage
 from sealift.errors import SealiftError
 
 _SAME: Final = 1e-5
-_SHOWN_LINES: Final = 64
+_SHOWN_LINES: Final = 46
 
 
 def prepare(stage: Stage) -> None:
