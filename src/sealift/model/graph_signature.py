@@ -121,7 +121,7 @@ def _merged(declared: Shape, inferred: Shape, input_axes: set[str]) -> Shape:
 def _infer(model: onnx.ModelProto) -> dict[str, Shape]:
     """Output shapes by onnx shape inference alone; empty where it gives up."""
     try:
-        result = onnx.shape_inference.infer_shapes(_skeleton(model))
+        result = onnx.shape_inference.infer_shapes(without_weights(model))
     # beyond 2 GiB protobuf's own two errors come, or ValueError
     except (
         onnx.shape_inference.InferenceError,
@@ -135,7 +135,7 @@ def _infer(model: onnx.ModelProto) -> dict[str, Shape]:
     return {value.name: declared_shape(value) for value in result.graph.output}
 
 
-def _skeleton(model: onnx.ModelProto) -> onnx.ModelProto:
+def without_weights(model: onnx.ModelProto) -> onnx.ModelProto:
     """The model without large weights and without stated output shapes, which inference would echo."""
     skeleton = onnx.ModelProto()
     skeleton.ir_version = model.ir_version
