@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import json
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -13,6 +14,7 @@ from numpy.typing import NDArray
 from onnx import NodeProto, TensorProto, helper, numpy_helper
 from PIL import Image
 from sklearn.datasets import load_digits
+from tests.optimize.nets import encoder
 
 from sealift.optimize.speed import Effort
 
@@ -146,5 +148,24 @@ def linear_project(folder: Path, sizes: Sequence[int], optimize: str, *, rows: i
     (folder / "sealift.toml").write_text(
         '[project]\nname = "linear"\nversion = "1.0"\n[model]\npath = "net.onnx"\n[optimize]\n'
         f'calibration = "calibration.npz"\nevaluation = "evaluation.npz"\n{optimize}\n'
+    )
+    return folder
+
+
+def encoder_project(folder: Path, optimize: str = "", *, texts: int = 48) -> Path:
+    """A BERT-like encoder: two int64 inputs of dynamic length, `kind = "embedding"`, texts of 5 to 40 tokens."""
+    folder.mkdir(parents=True, exist_ok=True)
+    encoder(folder / "net.onnx", layers=3, hidden=192, heads=6, vocabulary=300)
+    rng = np.random.default_rng(21)
+    for name in ("calibration", "evaluation"):
+        lines = []
+        for _ in range(texts):
+            ids = rng.integers(1, 300, int(rng.integers(5, 40))).tolist()
+            lines.append(json.dumps({"inputs": {"input_ids": [ids], "attention_mask": [[1] * len(ids)]}}))
+        (folder / f"{name}.jsonl").write_text("\n".join(lines))
+    (folder / "sealift.toml").write_text(
+        '[project]\nname = "encoder"\nversion = "1.0"\n[model]\npath = "net.onnx"\n'
+        '[model.output]\nkind = "embedding"\n[optimize]\n'
+        f'calibration = "calibration.jsonl"\nevaluation = "evaluation.jsonl"\n{optimize}\n'
     )
     return folder

@@ -41,7 +41,10 @@ def measured(**changes: Any) -> Measured:
     return Measured(**found)
 
 
-def bounds(wish: Optimize = Optimize(), **changes: Any) -> Bounds:
+DEFAULTS = Optimize()
+
+
+def bounds(wish: Optimize = DEFAULTS, **changes: Any) -> Bounds:
     return Bounds(**({"wish": wish, "permitted_bytes": 1e9, "reference_bytes": 18_900_000} | changes))
 
 

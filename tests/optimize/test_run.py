@@ -14,6 +14,7 @@ from tests.optimize.projects import (
     HURRIED,
     digit_net,
     digit_project,
+    encoder_project,
     linear_project,
     write_digits,
 )
@@ -136,6 +137,21 @@ def test_rows_of_dynamic_int8_see_each_other_and_it_is_refused(tmp_path: Path) -
     assert gate(found, "batch independence") is Verdict.FAILED
     assert report.chosen == "fp32"
     assert found.size < report.variant("fp32").size, "it would have been smaller"
+
+
+def test_an_encoder_comes_out_faster_and_alike_or_stays_with_the_reason(tmp_path: Path) -> None:
+    """Two int64 inputs of dynamic length; its vectors are compared by their cosine."""
+    report = optimised(encoder_project(tmp_path / "p"))
+    if report.chosen == "fp32":
+        assert all(each.reasons for each in report.variants)
+        return
+    best = report.variant(report.chosen)
+    assert best.speed is not None
+    assert best.speed.speedup_interval.low >= 1.05
+    (alike,) = best.comparisons
+    assert alike.metric == "cosine"
+    assert alike.value >= 0.99
+    assert gate(best, "agreement") is Verdict.PASSED
 
 
 def test_a_variant_below_the_accuracy_gate_is_refused(project: Path) -> None:

@@ -49,7 +49,7 @@ def test_the_engineers_way_from_data_to_a_variant_that_serves(inspect: Path) -> 
 
 
 def test_json_holds_every_figure(inspect: Path, tmp_path: Path) -> None:
-    out, err = sealift("optimize", inspect, "--json", cwd=tmp_path)
+    out, err = sealift("optimize", inspect, "--quick", "--json", cwd=tmp_path)
     found = json.loads(out)
     assert found["schema"] == 1
     (model,) = found["models"]
@@ -91,7 +91,7 @@ def test_for_an_onnx_model_nothing_pulls_torch(inspect: Path, tmp_path: Path) ->
         "            raise ImportError(name)\n"
         "sys.meta_path.insert(0, Wall())\n"
         "from sealift.cli.main import run\n"
-        f"sys.exit(run(['optimize', {str(inspect)!r}, '-q']))\n"
+        f"sys.exit(run(['optimize', {str(inspect)!r}, '--quick', '-q']))\n"
     )
     done = subprocess.run(
         [sys.executable, "-c", code], cwd=tmp_path, capture_output=True, text=True, check=False
