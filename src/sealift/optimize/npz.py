@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import weakref
 import zipfile
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -25,10 +26,13 @@ _BROKEN: Final = (OSError, ValueError, EOFError, zipfile.BadZipFile, NotImplemen
 class _Array:
     """One array of the file. A stream goes on where it stands, and from the start for what lies before."""
 
-    def __init__(self, path: Path, archive: zipfile.ZipFile, member: str) -> None:
+    def __init__(self, path: Path, member: str) -> None:
         self.name = member.removesuffix(".npy")
         self._path = path
+        archive = zipfile.ZipFile(path)
+        weakref.finalize(self, archive.close)
         self._stream: IO[bytes] = archive.open(member)
+        weakref.finalize(self, self._stream.close)  # runs first: the archive waits for its streams
         version = np.lib.format.read_magic(self._stream)
         read = (
             np.lib.format.read_array_header_1_0 if version == (1, 0) else np.lib.format.read_array_header_2_0
@@ -80,9 +84,9 @@ def read_npz(path: Path, label: str) -> list[Item]:
     Raises: ProjectError: no such file, object arrays, arrays of different length; all problems at once.
     """
     try:
-        archive = zipfile.ZipFile(path)
-        members = [name for name in archive.namelist() if name.endswith(".npy")]
-        arrays = [_Array(path, archive, name) for name in members]
+        with zipfile.ZipFile(path) as archive:
+            members = [name for name in archive.namelist() if name.endswith(".npy")]
+        arrays = [_Array(path, name) for name in members]
     except _BROKEN as error:
         why = getattr(error, "strerror", None) or error
         raise ProjectError(

@@ -77,8 +77,8 @@ def verdict_of(comparison: Comparison, worst_permitted_drop: float) -> Verdict:
 def faster(reference_ms: Sequence[float], variant_ms: Sequence[float]) -> tuple[float, Interval]:
     """How many times as fast, from rounds in which both took turns: the ratio of medians, with its interval.
 
-    One round proves nothing: from 0 to ten times the ratio. Up to 6 rounds the interval is the range of the rounds' own ratios, which holds the median ratio of all rounds
-    with 1 - 2 ** (1 - n); beyond, percentiles of resampled rounds.
+    One round proves nothing: from 0 to ten times the ratio. Up to 6 rounds the interval is the range of the rounds'
+    own ratios, which holds their true median with 1 - 2 ** (1 - rounds); beyond, percentiles of resampled rounds.
 
     Args:
         reference_ms, variant_ms: one positive time a round, at least one, as many of either.
