@@ -217,6 +217,29 @@ def test_an_old_opset_and_constants_in_nodes_are_no_hindrance(tmp_path: Path) ->
     assert read_signature(made) == read_signature(model)
 
 
+def test_biases_that_are_rows_are_no_hindrance(tmp_path: Path) -> None:
+    """skl2onnx writes [1, n]; fused with their product they become a Gemm's bias of two axes."""
+    model = onnx.load(mlp(tmp_path / "mlp.onnx", (16, 32, 4)))
+    rows = 0
+    for tensor in model.graph.initializer:
+        if tensor.name.startswith("b"):
+            tensor.dims.insert(0, 1)
+            rows += 1
+    assert rows == 2
+    onnx.save(model, tmp_path / "rows.onnx")
+    items = [
+        (str(seed), {"x": np.random.default_rng(seed).standard_normal((1, 16)).astype(np.float32)})
+        for seed in range(8)
+    ]
+    seen = calibrate(tmp_path / "rows.onnx", items, CalibrationWish(), tmp_path / "state", Silent())
+    made = quantise_static(
+        tmp_path / "rows.onnx", seen, StaticRecipe(overflow_safe=True), tmp_path / "int8.onnx"
+    )
+    assert is_quantised(made)
+    old, new = (answers(path, items)[0] for path in (tmp_path / "rows.onnx", made))
+    assert cosine(old, new) > 0.99
+
+
 def test_external_data_is_read_and_ends_inside(tmp_path: Path) -> None:
     plain = mlp(tmp_path / "plain.onnx")
     onnx.save(

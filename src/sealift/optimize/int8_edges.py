@@ -85,3 +85,17 @@ def _shield(
     shield = helper.make_node("Clip", [node.input[0], f"{name}/low", f"{name}/high"], [name], name=name)
     node.input[0] = name
     return shield
+
+
+def flatten_biases(graph: GraphProto) -> None:
+    """Give a Gemm's constant bias of one row, [1, n], the shape [n] that means the same.
+
+    MatMul and Add fuse to such a Gemm where an exporter writes biases as rows (skl2onnx does), and onnxruntime's
+    quantiser takes two axes of a bias for two scales: "The truth value of an array ... is ambiguous".
+    """
+    takers = consumers(graph)
+    for tensor in graph.initializer:
+        nodes = takers.get(tensor.name, [])
+        biases = all(node.op_type == "Gemm" and list(node.input[2:]) == [tensor.name] for node in nodes)
+        if nodes and biases and len(tensor.dims) == 2 and tensor.dims[0] == 1 and tensor.dims[1] > 1:
+            del tensor.dims[0]

@@ -21,7 +21,7 @@ from sealift.optimize.activations import (
 )
 from sealift.optimize.calibrate import Observed
 from sealift.optimize.graph import constants, read_graph, write_graph
-from sealift.optimize.int8_edges import keep_float_answers, shield_floats
+from sealift.optimize.int8_edges import flatten_biases, keep_float_answers, shield_floats
 from sealift.optimize.onnxruntime_tool import INFERRED, quiet, without_mark
 from sealift.optimize.ranges import MINMAX
 from sealift.optimize.weight_scales import weight_overrides
@@ -61,6 +61,7 @@ def quantise_static(model: Path, observed: Observed, recipe: StaticRecipe, desti
         UsageError: no such method.
     """
     graph = read_graph(model)
+    flatten_biases(graph.graph)
     asked = replace(
         recipe,
         kinds=recipe.kinds or kinds_for(graph.graph),
