@@ -4,17 +4,20 @@ from __future__ import annotations
 
 import importlib
 import io
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from importlib.metadata import distribution
 from pathlib import Path
+from typing import Any
 
 import msgspec
 import numpy as np
 import pytest
+from numpy.typing import NDArray
 from PIL import Image
 from tests.optimize.colours import MEAN, NAMES, RIGHT, STD, colour_model, colour_photos, loaded
 
 from sealift.demo.lite0 import build_lite0
+from sealift.engine.protocol import Arrays, Session
 from sealift.events import Silent
 from sealift.model.declaration import (
     ClassesOutput,
@@ -57,6 +60,28 @@ def test_a_model_that_is_fed_and_labelled_as_it_was_trained_is_not_suspected(
     photos: Path, tmp_path: Path
 ) -> None:
     assert looked_at(colour_model(tmp_path), photos) == ()
+
+
+def test_nothing_is_tried_where_nothing_can_be_gained(photos: Path, tmp_path: Path) -> None:
+    model = colour_model(tmp_path)
+    items = read_dataset(photos, ModelEntry(name="m", path=model.path)).items
+    right = [outcome_of(np.eye(8)[NAMES.index(item.label)]) for item in items]
+    session = Counted(loaded(model))
+    assert suspicions(model, session, items, right) == ()
+    assert session.runs == 0
+    assert suspicions(model, session, items, [*right[:-3], *[outcome_of(np.eye(8)[0])] * 3]) == ()
+    assert session.runs > 0
+
+
+class Counted:
+    """A session that counts its runs."""
+
+    def __init__(self, session: Session) -> None:
+        self.device, self.runs, self._session = session.device, 0, session
+
+    def run(self, inputs: Mapping[str, NDArray[Any]], outputs: Sequence[str] | None = None) -> Arrays:
+        self.runs += 1
+        return self._session.run(inputs, outputs)
 
 
 def test_a_wrong_normalisation_is_suspected_with_the_lines_that_correct_it(

@@ -77,7 +77,8 @@ def suspicions(
         return ()
     found = _classes_of(model, items, outcomes)
     shifted = tuple(_shifted(found))
-    prepared = _of_photos(model, session, items)
+    can_gain = 1 - float(found.right.mean()) >= _LEAST_GAIN
+    prepared = _of_photos(model, session, items) if can_gain else ()
     certain = any(each.certain for each in (*shifted, *prepared))
     return (*shifted, *prepared, *(() if certain else _guessing(found)))
 
