@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 import msgspec
@@ -37,15 +38,14 @@ GOOD = comparison("top1", 0.90, -0.005, 0.004)
 
 
 def measured(**changes: Any) -> Measured:
-    found = {"size_bytes": 5_200_000, "speed": speed(), "accuracy": GOOD} | changes
-    return Measured(**found)
+    return replace(Measured(size_bytes=5_200_000, speed=speed(), accuracy=GOOD), **changes)
 
 
 DEFAULTS = Optimize()
 
 
 def bounds(wish: Optimize = DEFAULTS, **changes: Any) -> Bounds:
-    return Bounds(**({"wish": wish, "permitted_bytes": 1e9, "reference_bytes": 18_900_000} | changes))
+    return replace(Bounds(wish=wish, permitted_bytes=1e9, reference_bytes=18_900_000), **changes)
 
 
 def verdicts(found: Measured, held: Bounds) -> dict[str, Verdict]:
