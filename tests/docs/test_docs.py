@@ -202,7 +202,7 @@ def test_every_whole_project_file_in_the_documents_loads(pages: list[Page], tmp_
     assert len(found) >= 3
     for number, (place, text) in enumerate(found):
         folder = tmp_path / str(number)
-        for name in re.findall(r'= "([\w./-]+\.(?:onnx|pt|xml|json|py|txt|toml))"', text):
+        for name in re.findall(r'= "([\w./-]+\.(?:onnx|pth?|safetensors|xml|json|py|txt|toml))[:"]', text):
             (folder / name).parent.mkdir(parents=True, exist_ok=True)
             (folder / name).write_text("cat\ndog\n")
         for name in re.findall(r'= "(data/[\w/-]+)"', text):
