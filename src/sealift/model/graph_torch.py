@@ -48,6 +48,18 @@ def script_signature(path: Path, inputs: Sequence[TensorSpec], outputs: Sequence
     needed = required_arguments(module)
     if not len(needed) <= len(inputs) <= len(arguments):
         raise _undeclared(path, needed, inputs)
+    return called_signature(path, module, inputs, outputs)
+
+
+def called_signature(
+    path: Path, module: Any, inputs: Sequence[TensorSpec], outputs: Sequence[TensorSpec]
+) -> Signature:
+    """As `script_signature`, of any module in evaluation mode that can be called.
+
+    Args:
+        path: what error messages name.
+    Raises: ModelError: as `script_signature`.
+    """
     runs = _runs(path, module, Signature(inputs=tuple(inputs), outputs=()))
     batch = _rows_axis(inputs)
     found = tuple(
@@ -112,7 +124,9 @@ def _makes_probabilities(operator: str) -> bool:
 
 
 def _result_kinds(module: Any, count: int) -> list[str]:
-    """The operator behind each result of a TorchScript module; '' where it does not show."""
+    """The operator behind each result of a TorchScript module; '' where it does not show, as in Python."""
+    if not hasattr(module, "inlined_graph"):
+        return [""] * count
     (result,) = module.inlined_graph.outputs()
     node = result.node()
     if node.kind() in ("prim::TupleConstruct", "prim::ListConstruct"):
@@ -193,12 +207,13 @@ def _runs(path: Path, module: Any, signature: Signature) -> list[tuple[int, Arra
 def _taken(module: Any, signature: Signature, rows: int, said: list[str]) -> Iterator[tuple[int, Arrays]]:
     for inputs in example_candidates(signature, seed=0, rows=rows):
         try:
-            yield rows, _run(module, inputs)
+            yield rows, run_module(module, inputs)
         except _FOREIGN as error:
             said.append(last_line(error))
 
 
-def _run(module: Any, inputs: Arrays) -> Arrays:
+def run_module(module: Any, inputs: Arrays) -> Arrays:
+    """What a module answers, named by `torch_file.flat_tensors`; inputs go by their order. It may raise anything."""
     torch = import_torch()
     with torch.inference_mode():
         result = module(*(torch.from_numpy(np.array(array)) for array in inputs.values()))
