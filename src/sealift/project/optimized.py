@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import hashlib
 from dataclasses import asdict
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 from typing import Any, Final
 
 import msgspec
@@ -116,6 +116,10 @@ def _decode(path: Path) -> Shipping:
         ) from error
     if shipping.format != FORMAT or not shipping.variants:
         raise ProjectError(f"{path} was written by another sealift", next_step="run sealift optimize again")
+    for variant in shipping.variants:
+        for name in (variant.name, variant.folder, *(file.name for file in variant.files)):
+            if PurePosixPath(name).is_absolute() or ".." in PurePosixPath(name).parts:
+                raise ProjectError(f"{path} names {name!r}, which is no plain path in its folder")
     return shipping
 
 
