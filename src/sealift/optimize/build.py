@@ -11,7 +11,6 @@ from typing import Final
 
 from sealift.events import Progress
 from sealift.model.arrays import Arrays
-from sealift.model.engines import default_engine
 from sealift.optimize.calibrate import CalibrationWish, calibrate
 from sealift.optimize.candidates import Built, NotApt
 from sealift.optimize.dynamic_int8 import (
@@ -26,7 +25,7 @@ from sealift.optimize.half import convert_to_half
 from sealift.optimize.overflow import overflow_risk
 from sealift.optimize.static_int8 import StaticRecipe
 from sealift.optimize.static_search import search
-from sealift.optimize.subject import REFERENCE, Subject
+from sealift.optimize.subject import REFERENCE, Subject, engine_name
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,7 +70,7 @@ def names_of(subject: Subject) -> tuple[str, ...]:
 
 def served_by(subject: Subject) -> str:
     """The engine that serves the reference."""
-    return subject.reference.engine or default_engine(subject.reference.path) or ""
+    return engine_name(subject.reference)
 
 
 def build(name: str, shop: Workshop) -> Built:
@@ -185,9 +184,7 @@ def _onnx(shop: Workshop) -> Path:
     if not shop.fused:
         shop.progress.start("fuse the graph")
         shop.empty("fused")
-        fused = fuse(
-            subject.reference.path, place, FuseWish(examples=subject.examples)
-        )
+        fused = fuse(subject.reference.path, place, FuseWish(examples=subject.examples))
         shop.fused.append(fused)
     return shop.fused[0].path
 

@@ -38,8 +38,8 @@ def choose(variants: Sequence[Variant], wish: Optimize) -> Chosen:
     names = [*(each.name for each in able), reference.name]
     travels = tuple(names[: wish.travel]) if able else (reference.name,)
     judged = (
-        _judged(reference, travels, _why_reference(able, others)),
-        *(_judged(each, travels, _reasons(each, able, wish)) for each in others),
+        _judged(reference, travels, _why_reference(able, others), passed=True),
+        *(_judged(each, travels, _reasons(each, able, wish), passed=each in able) for each in others),
     )
     winner = next(each for each in judged if each.name == travels[0])
     return Chosen(travels[0], travels, judged, _verdict(winner, reference, len(others)))
@@ -79,8 +79,8 @@ def _is_better(variant: Variant, reference: Variant, wish: Optimize) -> bool:
     return wish.prefer == "speed" or variant.size < reference.size
 
 
-def _judged(variant: Variant, travels: tuple[str, ...], reasons: tuple[str, ...]) -> Variant:
-    standing = Standing.REFUSED
+def _judged(variant: Variant, travels: tuple[str, ...], reasons: tuple[str, ...], *, passed: bool) -> Variant:
+    standing = Standing.PASSED if passed else Standing.REFUSED
     if variant.name == travels[0]:
         standing = Standing.SHIPS
     elif variant.name in travels:

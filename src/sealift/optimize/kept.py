@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from sealift.errors import UsageError
+from sealift.model.engines import default_engine
 from sealift.model.signature import Signature
 from sealift.optimize.report import File, QualityReport, encode_report, without_inputs
 from sealift.project.optimized import (
@@ -84,7 +85,7 @@ def _shipped(kept: Kept, name: str) -> ShippedVariant:
     return ShippedVariant(
         name=name,
         folder=f"{name}-{whole[:8]}",
-        engine=variant.engine,
+        engine="" if variant.engine == default_engine(Path(variant.files[0].name)) else variant.engine,
         precision=variant.precision,
         files=tuple(ShippedFile(name=file.name, sha256=file.sha256) for file in variant.files),
     )

@@ -32,6 +32,8 @@ class Standing(Enum):
     """It is what a box runs unless it measures another to be faster."""
     TRAVELS = "travels"
     """It passed too, and the box may choose it."""
+    PASSED = "passed"
+    """It meets every gate, and another is better: it stays at home."""
     REFUSED = "refused"
     NOT_BUILT = "not built"
 

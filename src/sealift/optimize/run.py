@@ -22,7 +22,7 @@ from sealift.optimize.kept import WORK, Kept, files_in, keep
 from sealift.optimize.machine import int8_kind, this_machine
 from sealift.optimize.report import Data, QualityReport, Standing, Suspicion, Variant
 from sealift.optimize.speed import THOROUGH, Effort, alone
-from sealift.optimize.subject import REFERENCE, Subject, subject_of
+from sealift.optimize.subject import REFERENCE, Subject, engine_name, subject_of
 from sealift.optimize.trial import answers_of, judge, not_built
 from sealift.project.optimized import folder_of, source_digest
 from sealift.project.project import ModelEntry, Project
@@ -113,7 +113,7 @@ def _reference(run: _Run) -> Variant:
     return Variant(
         name=REFERENCE,
         standing=Standing.REFUSED,
-        engine=model.engine,
+        engine=engine_name(model),
         files=files_in(run.work / REFERENCE, model.path.name),
         recipe={"made from": run.subject.entry.path.name},
         speed=alone(model, run.subject.examples, run.effort, cores=run.subject.cores),

@@ -14,6 +14,7 @@ from sealift.engine.protocol import Arrays, EngineOptions, Loaded
 from sealift.errors import ModelFailed, ProjectError
 from sealift.events import Progress
 from sealift.model.agreement import check_declaration
+from sealift.model.engines import default_engine
 from sealift.model.examples import example_candidates
 from sealift.model.graph_formats import ModelFile, adapt_file
 from sealift.model.pipeline import Pipeline, build_pipeline
@@ -74,6 +75,11 @@ class Subject:
     def labels(self) -> list[object]:
         """Of the evaluation items."""
         return [item.label for item in self.material.evaluation]
+
+
+def engine_name(model: ServedModel) -> str:
+    """The engine that runs a model, also where its file's suffix says it."""
+    return model.engine or default_engine(model.path) or ""
 
 
 def subject_of(project: Project, entry: ModelEntry, folder: Path, progress: Progress) -> Subject:

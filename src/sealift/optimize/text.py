@@ -66,7 +66,8 @@ def _row(report: QualityReport, variant: Variant, first: Comparison | None) -> l
     ]
     if first is not None:
         cells.append(_accuracy(variant, first.metric))
-    return [*cells, variant.standing.value]
+    stays = is_reference and variant.standing in (Standing.PASSED, Standing.REFUSED)
+    return [*cells, "reference" if stays else variant.standing.value]
 
 
 def _speed(speed: Speed | None, is_reference: bool) -> list[str]:

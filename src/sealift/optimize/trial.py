@@ -20,7 +20,7 @@ from sealift.optimize.metrics import agreement_for
 from sealift.optimize.paired import compare
 from sealift.optimize.report import Comparison, Standing, Variant
 from sealift.optimize.speed import Effort, race
-from sealift.optimize.subject import PROOF, Subject
+from sealift.optimize.subject import PROOF, Subject, engine_name
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,7 +70,7 @@ def judge(built: Built, answers: Answers, subject: Subject, bounds: Bounds, effo
     return Variant(
         name=built.name,
         standing=Standing.REFUSED,
-        engine=built.model.engine,
+        engine=engine_name(built.model),
         precision=built.model.precision,
         files=files,
         recipe=dict(built.recipe),

@@ -75,11 +75,13 @@ def frontier(scatter: Scatter) -> list[Point]:
 
 
 def kind_of(report: QualityReport, variant: Variant) -> str:
-    """`ships`, `reference`, `travels` or `refused`: what the legend calls it."""
-    if variant.name == report.chosen and variant.standing is not Standing.REFUSED:
+    """`ships`, `reference`, `travels`, `passed` or `refused`: what the legend calls it."""
+    if variant.name == report.chosen and variant.standing not in (Standing.PASSED, Standing.REFUSED):
         return "ships"
     if report.variants and variant is report.variants[0]:
         return "reference"
+    if variant.standing is Standing.PASSED:
+        return "passed"
     return "travels" if variant.standing in (Standing.TRAVELS, Standing.SHIPS) else "refused"
 
 

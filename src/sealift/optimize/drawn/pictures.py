@@ -33,6 +33,7 @@ _LEGEND: Final = (
     ("ships", "ships"),
     ("reference", "reference"),
     ("travels", "travels too"),
+    ("passed", "passed, another is better"),
     ("refused", "refused"),
 )
 

@@ -106,6 +106,8 @@ def mark(kind: str, x: float, y: float) -> Markup:
         "reference": f"M{x - r:.1f} {y - r:.1f}h{2 * r}v{2 * r}h{-2 * r}z",
         "travels": f"M{x:.1f} {y - r * 1.35:.1f}l{r * 1.35:.1f} {r * 1.35:.1f}l{-r * 1.35:.1f} {r * 1.35:.1f}"
         f"l{-r * 1.35:.1f} {-r * 1.35:.1f}z",
+        "passed": f"M{x:.1f} {y - r * 1.35:.1f}l{r * 1.35:.1f} {r * 1.35:.1f}l{-r * 1.35:.1f} {r * 1.35:.1f}"
+        f"l{-r * 1.35:.1f} {-r * 1.35:.1f}z",
         "refused": f"M{x - r:.1f} {y - r:.1f}l{2 * r} {2 * r}m0 {-2 * r}l{-2 * r} {2 * r}",
     }
     return tag("path", d=forms[kind], class_=f"mark {kind}")
@@ -205,7 +207,7 @@ def _names(plane: _Plane, scatter: Scatter) -> Iterator[Markup]:
         box = place(places, plane.frame, taken)
         taken.append(box)
         yield tag("text", text, x=box.left + 1, y=box.bottom - 3, class_="gate")
-    order = ("ships", "reference", "travels", "refused")
+    order = ("ships", "reference", "travels", "passed", "refused")
     is_numbered = len(scatter.points) > plane.canvas.most_names
     for number, point in sorted(enumerate(scatter.points, 1), key=lambda item: order.index(item[1].kind)):
         name = str(number) if is_numbered else _shortened(point.name, plane.canvas.longest)

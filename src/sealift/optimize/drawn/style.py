@@ -51,7 +51,7 @@ footer { color: var(--soft); font-size: 13px }
 .badge { display: inline-block; font-size: 12.5px; line-height: 1.3; font-weight: 600; border: 1.5px solid;
   border-radius: 20px; padding: 1px 9px; white-space: nowrap; color: var(--reference) }
 .badge.ships { background: var(--ships); border-color: var(--ships); color: var(--card) }
-.badge.travels { color: var(--travels) }
+.badge.travels, .badge.passed { color: var(--travels) }
 .badge.refused { color: var(--refused); border-style: dashed }
 .badge.not-built { border-style: dotted }
 .badge.suspected { color: var(--warn); white-space: normal }
@@ -116,7 +116,7 @@ figure { margin: 0 }
 .chart .tick, .chart .figures { fill: var(--soft); font-size: 11.5px; font-variant-numeric: tabular-nums }
 .chart .name { font-weight: 700 }
 .chart .name.ships { fill: var(--ships) }
-.chart .name.travels { fill: var(--travels) }
+.chart .name.travels, .chart .name.passed { fill: var(--travels) }
 .chart .name.refused { fill: var(--refused) }
 .chart .gate { fill: var(--warn); font-size: 11.5px; font-weight: 600 }
 .grid { stroke: var(--line); stroke-width: 1; fill: none }
@@ -127,12 +127,13 @@ figure { margin: 0 }
 .bound { stroke: var(--warn); stroke-width: 1.5; stroke-dasharray: 7 4; fill: none }
 .error { stroke-width: 1.4; fill: none; stroke: var(--reference) }
 .error.ships { stroke: var(--ships) }
-.error.travels { stroke: var(--travels) }
+.error.travels, .error.passed { stroke: var(--travels) }
 .error.refused { stroke: var(--refused) }
 .mark.ships { fill: var(--ships) }
 .ring { fill: none; stroke: var(--ships); stroke-width: 1.6 }
 .mark.reference { fill: var(--reference) }
 .mark.travels { fill: var(--travels) }
+.mark.passed { fill: none; stroke: var(--travels); stroke-width: 2.2 }
 .mark.refused { fill: none; stroke: var(--refused); stroke-width: 3; stroke-linecap: round }
 .legend { list-style: none; margin: 8px 0; padding: 0; display: flex; flex-wrap: wrap; gap: 4px 20px;
   font-size: 13.5px }
@@ -143,6 +144,7 @@ svg.bar { display: block; width: 100% }
 rect.bar { fill: var(--reference) }
 rect.ships, rect.layer { fill: var(--ships) }
 rect.travels { fill: var(--travels) }
+rect.passed { fill: var(--travels); fill-opacity: .3; stroke: var(--travels); stroke-width: 1.5 }
 rect.refused { fill: var(--refused); fill-opacity: .3; stroke: var(--refused); stroke-width: 1.5 }
 rect.kept { fill: none; stroke: var(--refused); stroke-width: 1.8; stroke-dasharray: 4 3 }
 .sign { width: 16px; height: 16px; vertical-align: -2.5px }

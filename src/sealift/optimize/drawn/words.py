@@ -35,6 +35,6 @@ def standing(report: QualityReport, variant: Variant) -> Markup:
     word, kind = variant.standing.value, variant.standing.value.replace(" ", "-")
     if report.variants and variant is report.variants[0] and variant.standing is not Standing.SHIPS:
         word, kind = ("reference", "reference")
-        if variant.standing is not Standing.REFUSED:
+        if variant.standing not in (Standing.PASSED, Standing.REFUSED):
             word += f", {variant.standing.value}"
     return tag("span", word, class_=f"badge {kind}")
