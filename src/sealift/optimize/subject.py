@@ -121,7 +121,7 @@ def _metrics(project: Project, reference: ServedModel, material: Material) -> tu
 
 
 def _reference(entry: ModelEntry, folder: Path) -> tuple[ServedModel, tuple[str, ...]]:
-    if getattr(entry, "architecture", None):
+    if entry.needs_export:
         from sealift.optimize.export import export_model
 
         exported = export_model(entry, folder)

@@ -2,17 +2,16 @@
 
 from __future__ import annotations
 
-import ast
 import shutil
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from sealift.errors import ProjectError
 from sealift.model.service import ServedModel
 from sealift.model.service_json import dump_models
 from sealift.model.settings import FILE_NAME as SETTINGS
 from sealift.model.settings import encode_schema
+from sealift.project.code import code_files
 from sealift.project.optimized import REPORT, Shipping, folder_of
 from sealift.project.project import Project
 from sealift.project.served import prepare_models
@@ -69,7 +68,7 @@ def _with_handler(model: ServedModel, application: Path) -> ServedModel:
         return model
     folder = application / "handlers" / model.name
     folder.mkdir(parents=True, exist_ok=True)
-    for source in handler_files(model.handler):
+    for source in code_files(model.handler):
         target = folder / source.relative_to(model.handler.parent)
         target.parent.mkdir(parents=True, exist_ok=True)
         shutil.copyfile(source, target)
@@ -83,41 +82,3 @@ def _with_tokenizer(model: ServedModel, application: Path) -> ServedModel:
     carried.parent.mkdir(parents=True, exist_ok=True)
     shutil.copyfile(model.tokenizer, carried)
     return replace(model, tokenizer=carried)
-
-
-def handler_files(handler: Path) -> tuple[Path, ...]:
-    """The handler and every module or package beside it that it imports, directly or not; sorted.
-
-    Raises: ProjectError: a file among them is not Python that this interpreter can parse.
-    """
-    found: set[Path] = set()
-    waiting = [handler]
-    while waiting:
-        path = waiting.pop()
-        if path in found:
-            continue
-        found.add(path)
-        if path.suffix == ".py":
-            waiting += _siblings(_imported(path), handler.parent)
-    return tuple(sorted(found))
-
-
-def _imported(path: Path) -> set[str]:
-    try:
-        tree = ast.parse(path.read_bytes(), str(path))
-    except (SyntaxError, ValueError, OSError) as error:
-        raise ProjectError(f"handler {path}: {error}") from error
-    names: set[str] = set()
-    for node in ast.walk(tree):
-        if isinstance(node, ast.Import):
-            names |= {alias.name.split(".")[0] for alias in node.names}
-        elif isinstance(node, ast.ImportFrom) and node.module and not node.level:
-            names.add(node.module.split(".")[0])
-    return names
-
-
-def _siblings(names: set[str], folder: Path) -> Sequence[Path]:
-    files = [folder / f"{name}.py" for name in names if (folder / f"{name}.py").is_file()]
-    packages = [folder / name for name in names if (folder / name / "__init__.py").is_file()]
-    inside = [path for package in packages for path in package.rglob("*") if path.is_file()]
-    return [*files, *(path for path in inside if "__pycache__" not in path.parts)]

@@ -17,6 +17,7 @@ import msgspec
 from sealift.errors import ProjectError
 from sealift.model.graph_formats import files_of
 from sealift.model.signature import Signature
+from sealift.project.code import code_files
 from sealift.project.project import ModelEntry, Project
 
 FOLDER: Final = "optimized"
@@ -143,9 +144,11 @@ def _difference(path: Path, sha256: str) -> str:
 
 
 def _code_of(project: Project, entry: ModelEntry) -> list[Path]:
-    metric = project.optimize.metric
-    named = (entry.handler, entry.tokenizer, metric if isinstance(metric, Path) else None)
-    return [path for path in named if path is not None]
+    """Handler, metric and architecture with the project's modules that they import, and the tokenizer."""
+    metric, built = project.optimize.metric, entry.architecture
+    modules = (entry.handler, metric if isinstance(metric, Path) else None, built.module if built else None)
+    found = [path for module in modules if module is not None for path in code_files(module)]
+    return [*found, *([entry.tokenizer] if entry.tokenizer is not None else [])]
 
 
 def _declared(project: Project, entry: ModelEntry) -> dict[str, Any]:
@@ -156,6 +159,9 @@ def _declared(project: Project, entry: ModelEntry) -> dict[str, Any]:
         "inputs": msgspec.to_builtins(entry.inputs),
         "outputs": msgspec.to_builtins(entry.outputs),
         "engine": entry.engine,
+        "architecture": [entry.architecture.name, dict(entry.architecture.arguments)]
+        if entry.architecture
+        else [],
         "device": entry.device,
         "cpu": project.target.cpu,
         "slo": project.slo.latency_p99_ms,

@@ -1,4 +1,4 @@
-"""Which files of a handler travel."""
+"""Which files belong to a Python file of the project: they travel with it."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from sealift.errors import ProjectError
-from sealift.pack.application import handler_files
+from sealift.project.code import code_files
 
 
 def test_modules_and_packages_beside_the_handler_travel_when_they_are_imported(tmp_path: Path) -> None:
@@ -22,7 +22,7 @@ def test_modules_and_packages_beside_the_handler_travel_when_they_are_imported(t
     (tmp_path / "deep.py").write_text("")
     (tmp_path / "train.py").write_text("not imported")
     (tmp_path / "numpy.txt").write_text("")
-    names = [path.relative_to(tmp_path).as_posix() for path in handler_files(tmp_path / "handler.py")]
+    names = [path.relative_to(tmp_path).as_posix() for path in code_files(tmp_path / "handler.py")]
     assert names == [
         "deep.py",
         "far.py",
@@ -36,11 +36,11 @@ def test_modules_and_packages_beside_the_handler_travel_when_they_are_imported(t
 
 def test_a_handler_that_is_not_python_is_named(tmp_path: Path) -> None:
     (tmp_path / "handler.py").write_text("def f(:\n")
-    with pytest.raises(ProjectError, match=r"handler .*handler\.py: "):
-        handler_files(tmp_path / "handler.py")
+    with pytest.raises(ProjectError, match=r"handler\.py: "):
+        code_files(tmp_path / "handler.py")
 
 
 def test_modules_that_import_each_other_are_taken_once(tmp_path: Path) -> None:
     (tmp_path / "a.py").write_text("import b")
     (tmp_path / "b.py").write_text("import a")
-    assert len(handler_files(tmp_path / "a.py")) == 2
+    assert len(code_files(tmp_path / "a.py")) == 2
