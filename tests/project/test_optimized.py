@@ -144,3 +144,17 @@ def test_a_document_that_points_elsewhere_is_refused(project: Project, folder: s
     with pytest.raises(ProjectError, match="1 problem") as refused:
         prepare_models(project, tmp_path / "served")
     assert "which is no plain path in its folder" in refused.value.problems[0]
+
+
+def test_weights_alone_are_served_only_after_optimize_made_a_model_of_them(tmp_path: Path) -> None:
+    (tmp_path / "net.py").write_text("class Net: ...\n")
+    (tmp_path / "weights.safetensors").write_bytes(b"\x02\0\0\0\0\0\0\0{}")
+    (tmp_path / "sealift.toml").write_text(
+        '[project]\nname = "p"\nversion = "1"\n[model]\npath = "weights.safetensors"\narchitecture = "net.py:Net"\n'
+        '[[model.inputs]]\nname = "x"\ndatatype = "FP32"\nshape = ["batch", 4]\n'
+    )
+    with pytest.raises(ProjectError) as refused:
+        prepare_models(load_project(tmp_path), tmp_path / "served")
+    (problem,) = refused.value.problems
+    assert "weights.safetensors holds weights, and nobody has made a model of them" in problem
+    assert problem.endswith(f"sealift optimize {tmp_path.resolve()}")

@@ -90,6 +90,9 @@ def _prepare(
 ) -> tuple[ServedModel, tuple[str, ...]]:
     if shipping is not None:
         return _optimized(entry, shipping, folder_of(project, entry.name), folder), ()
+    if entry.needs_export:
+        text = f"{entry.path.name} holds weights, and nobody has made a model of them and their module yet"
+        raise ModelError(text, next_step=f"sealift optimize {project.root}")
     adapted = adapt_file(ModelFile(entry.path, entry.engine, entry.inputs, entry.outputs), folder)
     return served_model(entry, adapted.path, adapted.signature), adapted.notes
 
