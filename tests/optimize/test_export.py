@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pickle
 import sys
+import warnings
 import zipfile
 from collections.abc import Callable
 from dataclasses import replace
@@ -13,7 +14,7 @@ from typing import Any
 import numpy as np
 import onnx
 import pytest
-from tests.engine.made_models import IMAGE, module, photos, write_exported, write_script
+from tests.engine.made_models import IMAGE, module, photos, trace, write_exported, write_script
 
 from sealift.engine.choose import engine_for
 from sealift.engine.protocol import EngineOptions
@@ -67,6 +68,12 @@ class Choosing(Linear):
         if features.sum() > 0:
             return super().forward(features)
         return -super().forward(features)
+
+
+class Exotic(Linear):
+    def forward(self, features):
+        square = super().forward(features).unsqueeze(1).expand(-1, 3, -1)
+        return torch.linalg.eigvals(square).real + torch.special.i0e(features[:, :3])
 
 
 class Tokens(torch.nn.Module):
@@ -212,14 +219,16 @@ def test_a_batch_that_cannot_stay_open_becomes_one_row_with_a_note(net: Path, tm
     assert exported.signature.inputs[0].shape == (1, 4)
     assert exported.signature.batch_axis is None
     (note,) = exported.notes
-    assert note.startswith("its batch cannot stay open (")
-    assert note.endswith("so it takes one row at a time and batching is off")
+    assert note.startswith("its batch cannot stay open, so it takes one row at a time and batching is off: ")
+    assert "Constraints violated" in note
+    assert "TORCH_LOGS" not in note
 
 
 def test_a_dropout_that_stays_on_is_found(net: Path, tmp_path: Path) -> None:
     error = refused(entry(net, "AlwaysDropping", "linear.safetensors", FEATURES), tmp_path / "out")
     assert error.message == "linear.safetensors: its ONNX does not do what the original does"
     assert "answers the same input differently (output): dropout" in error.problems[0]
+    assert "correct the model" in (error.next_step or "")
 
 
 def test_a_choice_that_depends_on_values_is_refused_with_its_line(net: Path, tmp_path: Path) -> None:
@@ -228,6 +237,42 @@ def test_a_choice_that_depends_on_values_is_refused_with_its_line(net: Path, tmp
     assert "cannot make ONNX of it" in error.message
     assert error.message.endswith(f"(net.py:{line})")
     assert "torch.jit.script(module).save" in (error.next_step or "")
+
+
+def test_operators_that_onnx_lacks_are_listed_together(net: Path, tmp_path: Path) -> None:
+    error = refused(entry(net, "Exotic", "linear.safetensors", FEATURES), tmp_path / "out")
+    assert "2 of its operators have no counterpart in ONNX" in error.message
+    assert error.problems == ("aten.linalg_eig.default", "prims.bessel_i0e.default")
+    assert "serve it on PyTorch" in (error.next_step or "")
+
+
+def test_operators_of_torchscript_that_onnx_lacks_are_listed_too(tmp_path: Path) -> None:
+    import torch
+
+    class Exotic(torch.nn.Module):
+        def forward(self, features: Any) -> Any:
+            return torch.special.i0e(torch.special.bessel_j0(features))
+
+    trace(Exotic(), torch.ones(2, 4)).save(str(tmp_path / "m.pt"))
+    error = refused(ModelEntry("m", tmp_path / "m.pt", inputs=(FEATURES,)), tmp_path / "out")
+    assert error.problems == ("aten::special_bessel_j0", "aten::special_i0e")
+
+
+def test_a_choice_in_torchscript_stays_a_choice(tmp_path: Path) -> None:
+    import torch
+
+    class Choosing(torch.nn.Module):
+        def forward(self, features):  # type: ignore[no-untyped-def]
+            return features * 2 if features.sum() > 0 else -features
+
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        scripted: Any = torch.jit.script(Choosing())
+        scripted.save(str(tmp_path / "m.pt"))
+    exported = export_model(ModelEntry("m", tmp_path / "m.pt", inputs=(FEATURES,)), tmp_path / "out")
+    positive = np.ones((1, 4), np.float32)
+    assert np.array_equal(answers(exported, {"features": positive})["output"], positive * 2)
+    assert np.array_equal(answers(exported, {"features": -positive})["output"], positive)
 
 
 def test_weights_that_do_not_fit_are_told_all_at_once(net: Path, tmp_path: Path) -> None:

@@ -51,9 +51,8 @@ def export_model(entry: ModelEntry, destination: Path) -> Exported:
     except ModelError as error:
         if source.signature.batch_axis is None or source.kind == "program":
             raise
-        note = (
-            f"its batch cannot stay open ({error.message}), so it takes one row at a time and batching is off"
-        )
+        why = "; ".join(error.problems) or error.message.partition(": ")[2]
+        note = f"its batch cannot stay open, so it takes one row at a time and batching is off: {why}"
         try:
             return _checked(source.for_one_row(), destination, (note,))
         except ModelError:
@@ -71,10 +70,14 @@ def _checked(source: Source, destination: Path, notes: tuple[str, ...]) -> Expor
             raise ModelError(
                 f"{source.path.name}: its ONNX does not do what the original does",
                 problems=report.problems,
-                next_step=_INSTEAD
-                if source.kind == "python"
-                else "leave it to PyTorch, which serves it as it is",
+                next_step=_way_out(source, report),
             )
         destination.mkdir(exist_ok=True)
         files = tuple(file.replace(destination / file.name) for file in files_of(made))
     return Exported(files[0], files, signature, notes or report.notes, report)
+
+
+def _way_out(source: Source, report: ExportReport) -> str:
+    if not report.steady:
+        return "correct the model: whatever served it would answer by chance"
+    return _INSTEAD if source.kind == "python" else "leave it to PyTorch, which serves it as it is"

@@ -76,8 +76,8 @@ class Difference:
 class ExportReport:
     """What the checks found. `compared` inputs were answered by both; `largest` is the largest difference.
 
-    `row_reason`: why rows of several requests may not share a run; empty: they may. `problems` keep the file from
-    being used, `notes` do not.
+    `steady`: the original answers the same input alike. `row_reason`: why rows of several requests may not share a
+    run; empty: they may. `problems` keep the file from being used, `notes` do not.
     """
 
     compared: int
@@ -85,6 +85,7 @@ class ExportReport:
     row_reason: str
     problems: tuple[str, ...]
     notes: tuple[str, ...]
+    steady: bool = True
 
     @property
     def passed(self) -> bool:
@@ -123,6 +124,7 @@ def check_export(
         return ExportReport(0, None, nothing, (nothing,), ())
     found, failed = _compared(session, answered)
     largest = max(found, key=lambda difference: difference.share / difference.permitted, default=None)
+    random = tuple(_random(original, answered[-1]))
     reason = (
         why_not_batched(session, signature, [given for given, _ in answered], _PROOF) if not failed else ""
     )
@@ -130,8 +132,9 @@ def check_export(
         compared=len(answered),
         largest=largest,
         row_reason=reason,
-        problems=(*_random(original, answered[-1]), *dict.fromkeys(failed), *_apart(found)),
+        problems=(*random, *dict.fromkeys(failed), *_apart(found)),
         notes=(f"rows of several requests never share a run: {reason}",) if reason else (),
+        steady=not random,
     )
 
 

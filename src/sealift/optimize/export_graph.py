@@ -10,28 +10,25 @@ from __future__ import annotations
 import contextlib
 import io
 import logging
-import re
 import warnings
 from collections.abc import Iterator, Mapping
-from pathlib import Path
 from typing import Any, Final
 
 import numpy as np
 from onnx import GraphProto, ModelProto, ValueInfoProto
 
 from sealift.errors import ModelError
+from sealift.model.arrays import Arrays
 from sealift.model.signature import Axis
 from sealift.model.torch_file import import_torch
-from sealift.optimize.export_source import Source
+from sealift.optimize.export_reasons import not_followed
+from sealift.optimize.export_source import OPSET, Source
 
-OPSET: Final = 20
-"""onnxruntime reads it since 1.17, OpenVINO since 2024; Gelu is one operator there."""
 IR_VERSION: Final = 9
 """Opset 20 came with it; a newer one would shut out older engines for nothing."""
 
 _FOREIGN = (Exception,)
 """The exporters raise classes of many packages: the edge wraps whatever comes."""
-_NOT_SAID: Final = re.compile(r"\x1b\[[0-9;]*m")
 
 
 def export_graph(source: Source) -> ModelProto:
@@ -40,30 +37,36 @@ def export_graph(source: Source) -> ModelProto:
     Raises: ModelError: the exporter cannot follow the model; its own reason, and the line of the model's Python.
     """
     example = source.example(rows=2)
+    program = source.program
     with _quietly():
         try:
-            model = _script(source, example) if source.kind == "script" else _program(source, example)
+            if source.kind == "python":
+                program = _followed(source, example)
+            model = _script(source, example) if program is None else _program(source, program)
         except _FOREIGN as error:
-            raise _not_followed(source, error) from error
+            raise not_followed(source, program, example, error) from error
     _refuse_other_edges(source, model.graph)
     _name_axes(source, model.graph)
     _forget_the_machine(model)
     return model
 
 
-def _program(source: Source, example: Mapping[str, Any]) -> ModelProto:
-    torch = import_torch()
-    program = source.program
-    if program is None:
-        program = torch.export.export(
-            source.module,
-            tuple(torch.from_numpy(np.array(array)) for array in example.values()),
-            dynamic_shapes=_open_axes(source),
-            strict=False,
-        )
-    made = torch.onnx.export(program, dynamo=True, opset_version=OPSET, verbose=False, **_names(source))
+def _followed(source: Source, example: Arrays) -> Any:
+    """A torch.export program of a module in Python."""
+    return import_torch().export.export(
+        source.module, _tensors(example), dynamic_shapes=_open_axes(source), strict=False
+    )
+
+
+def _program(source: Source, program: Any) -> ModelProto:
+    export = import_torch().onnx.export
+    made = export(program, dynamo=True, opset_version=OPSET, verbose=False, **_names(source))
     model: ModelProto = made.model_proto
     return model
+
+
+def _tensors(example: Arrays) -> tuple[Any, ...]:
+    return tuple(import_torch().from_numpy(np.array(array)) for array in example.values())
 
 
 def _open_axes(source: Source) -> tuple[Any, ...]:
@@ -75,13 +78,12 @@ def _open_axes(source: Source) -> tuple[Any, ...]:
     )
 
 
-def _script(source: Source, example: Mapping[str, Any]) -> ModelProto:
-    torch = import_torch()
+def _script(source: Source, example: Arrays) -> ModelProto:
     written = io.BytesIO()
     specs = (*source.signature.inputs, *source.signature.outputs)
-    torch.onnx.export(
+    import_torch().onnx.export(
         source.module,
-        tuple(torch.from_numpy(np.array(array)) for array in example.values()),
+        _tensors(example),
         written,
         dynamo=False,
         opset_version=OPSET,
@@ -190,19 +192,3 @@ def _quietly() -> Iterator[None]:
             yield
     finally:
         logging.disable(before)
-
-
-def _not_followed(source: Source, error: BaseException) -> ModelError:
-    """The exporter's reason: its first line, and the last place in the model's own Python that it names."""
-    said = [line.strip() for line in _NOT_SAID.sub("", str(error)).splitlines() if line.strip()]
-    places = re.findall(r'File "([^"]+)", line (\d+)', str(error))
-    inside = [(file, line) for file, line in places if Path(file).parent == source.folder]
-    where = f" ({Path(inside[-1][0]).name}:{inside[-1][1]})" if inside else ""
-    reason = (said or [type(error).__name__])[0]
-    return ModelError(
-        f"{source.path.name}: PyTorch {import_torch().__version__} cannot make ONNX of it: {reason[:300]}{where}",
-        next_step=(
-            "write that line without a choice that depends on values (torch.where, torch.cond); or save TorchScript, "
-            "torch.jit.script(module).save('model.pt'), which is served as it is"
-        ),
-    )

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Final, Literal
 
 import msgspec
 
@@ -16,6 +16,9 @@ from sealift.model.signature import Signature, TensorSpec
 from sealift.model.torch_file import load_exported, load_script
 from sealift.optimize.architecture import build_module, import_exporter
 from sealift.project.project import ModelEntry
+
+OPSET: Final = 20
+"""onnxruntime reads it since 1.17, OpenVINO since 2024; Gelu is one operator there."""
 
 _FOREIGN = (Exception,)
 """A model is a program of its own: it may raise anything."""
