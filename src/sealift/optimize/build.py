@@ -178,15 +178,23 @@ def _onnx(shop: Workshop) -> Path:
 
     Raises: NotApt: there is no ONNX of it.
     """
-    subject, place = shop.subject, shop.work / "fused" / "model.onnx"
-    if served_by(subject) != "onnxruntime":
-        raise NotApt(f"it is made of ONNX, and this model is served by {served_by(subject)}")
     if not shop.fused:
         shop.progress.start("fuse the graph")
-        shop.empty("fused")
-        fused = fuse(subject.reference.path, place, FuseWish(examples=subject.examples))
-        shop.fused.append(fused)
+        place = shop.empty("fused") / "model.onnx"
+        shop.fused.append(fuse(_graph(shop), place, FuseWish(examples=shop.subject.examples)))
     return shop.fused[0].path
+
+
+def _graph(shop: Workshop) -> Path:
+    """The reference itself where it is ONNX; what PyTorch serves is exported. Raises: NotApt. ModelError."""
+    served = served_by(shop.subject)
+    if served == "torch":
+        from sealift.optimize.export import export_model
+
+        return export_model(shop.subject.entry, shop.empty("exported")).path
+    if served != "onnxruntime":
+        raise NotApt(f"it is made of ONNX, and this model is served by {served}")
+    return shop.subject.reference.path
 
 
 def _copied(shop: Workshop, name: str) -> Path:
@@ -215,6 +223,6 @@ _BUILDERS: Final[Mapping[str, Callable[[Workshop], Built]]] = {
 _USUAL: Final[Mapping[str, tuple[str, ...]]] = {
     "onnxruntime": ("int8-static", "int8-dynamic"),
     "openvino": ("bf16", "int8-nncf"),
-    "torch": ("onnx",),
+    "torch": ("onnx", "int8-static", "int8-dynamic"),
 }
 """Engine -> what is tried where a project names nothing."""

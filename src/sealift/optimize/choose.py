@@ -110,11 +110,7 @@ def _reasons(variant: Variant, able: Sequence[Variant], wish: Optimize) -> tuple
         if gate.verdict is Verdict.NOT_ENOUGH_EVIDENCE
     )
     better = "smallest" if wish.prefer == "size" else "fastest"
-    place = (
-        f"the {better} that meets every gate"
-        if variant is able[0]
-        else f"passed; {able[0].name} is the {better}"
-    )
+    place = f"the {better} that meets every gate" if variant is able[0] else f"{able[0].name} is the {better}"
     return (place, *unproven)
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import math
 import shutil
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -69,7 +70,7 @@ def _tried(run: _Run, progress: Progress) -> QualityReport:
     folders = {REFERENCE: run.work / REFERENCE}
     report = _kept(run, variants, folders)
     for name, candidate in _candidates(run, progress):
-        variants.append(_judged(run, name, candidate, progress))
+        variants.append(_judged(run, variants[0], name, candidate, progress))
         if isinstance(candidate, Built):
             folders[name] = candidate.folder
         report = _kept(run, variants, folders)
@@ -138,7 +139,9 @@ def _hopeless(suspicions: Sequence[Suspicion]) -> str:
     return ""
 
 
-def _judged(run: _Run, name: str, candidate: Built | NotApt | SealiftError, progress: Progress) -> Variant:
+def _judged(
+    run: _Run, reference: Variant, name: str, candidate: Built | NotApt | SealiftError, progress: Progress
+) -> Variant:
     if isinstance(candidate, NotApt):
         return not_built(name, str(candidate))
     if isinstance(candidate, SealiftError):
@@ -146,7 +149,8 @@ def _judged(run: _Run, name: str, candidate: Built | NotApt | SealiftError, prog
     try:
         answers = answers_of(candidate, run.subject, progress)
         progress.start(f"{name}: measure beside {REFERENCE}")
-        return judge(candidate, answers, run.subject, run.bounds, run.effort)
+        expected_ms = reference.speed.p50_ms if reference.speed is not None else math.inf
+        return judge(candidate, answers, run.subject, run.bounds, run.effort, expected_ms)
     except SealiftError as error:
         return not_built(name, error)
 

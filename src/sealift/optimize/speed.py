@@ -29,6 +29,9 @@ Clock = Callable[[], float]
 
 _WARM_RUNS: Final = 5
 _BATCHES: Final = (4, 16)
+_ATTEMPTS: Final = 3
+_DISTURBED: Final = 1.5
+"""PyTorch's threads wait for each other on their cores: beside another busy program a run of 0.2 ms took 47."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -100,6 +103,30 @@ def alone(
     times = _rounds([runners.alone], inputs, effort, clock)[0]
     rate = _throughput(runners, inputs, effort, cores, clock)
     return _speed(times, rate, (1.0, Interval(low=1.0, high=1.0)), rate[0])
+
+
+def fair_race(
+    reference: ServedModel,
+    variant: ServedModel,
+    inputs: Sequence[Arrays],
+    effort: Effort,
+    *,
+    cores: int,
+    expected_ms: float,
+) -> Contest:
+    """As `race`, again where the reference was much slower than it is alone: something else had the cores.
+
+    Args:
+        expected_ms: the reference's p50, measured alone.
+    Returns: the race in which the reference was quickest, of at most `_ATTEMPTS`.
+    """
+    best = race(reference, variant, inputs, effort, cores=cores)
+    for _ in range(_ATTEMPTS - 1):
+        if best.reference.p50_ms <= _DISTURBED * expected_ms:
+            break
+        again = race(reference, variant, inputs, effort, cores=cores)
+        best = min(best, again, key=lambda contest: contest.reference.p50_ms)
+    return best
 
 
 @dataclass(frozen=True, slots=True)

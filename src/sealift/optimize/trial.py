@@ -19,7 +19,7 @@ from sealift.optimize.kept import files_in
 from sealift.optimize.metrics import agreement_for
 from sealift.optimize.paired import compare
 from sealift.optimize.report import Comparison, Standing, Variant
-from sealift.optimize.speed import Effort, race
+from sealift.optimize.speed import Effort, fair_race
 from sealift.optimize.subject import PROOF, Subject, engine_name
 
 
@@ -55,10 +55,23 @@ def answers_of(built: Built, subject: Subject, progress: Progress) -> Answers:
     return Answers(outcomes, both, compared[0] if compared else None, agreement, row_reason)
 
 
-def judge(built: Built, answers: Answers, subject: Subject, bounds: Bounds, effort: Effort) -> Variant:
-    """Race a candidate against the reference and hold it to the gates; its standing comes later (`choose`)."""
+def judge(
+    built: Built, answers: Answers, subject: Subject, bounds: Bounds, effort: Effort, expected_ms: float
+) -> Variant:
+    """Race a candidate against the reference and hold it to the gates; its standing comes later (`choose`).
+
+    Args:
+        expected_ms: the reference's p50 alone.
+    """
     files = files_in(built.folder, built.model.path.relative_to(built.folder).as_posix())
-    contest = race(subject.reference, built.model, subject.examples, effort, cores=subject.cores)
+    contest = fair_race(
+        subject.reference,
+        built.model,
+        subject.examples,
+        effort,
+        cores=subject.cores,
+        expected_ms=expected_ms,
+    )
     found = Measured(
         size_bytes=sum(file.size for file in files),
         speed=contest.variant,
