@@ -9,6 +9,7 @@ from pathlib import Path
 
 import msgspec
 import numpy as np
+import onnx
 import pytest
 from tests.optimize.projects import (
     HURRIED,
@@ -302,3 +303,17 @@ def test_data_that_cannot_be_read_changes_nothing(project: Path) -> None:
 def test_a_report_is_read_back_as_it_was_written(project: Path) -> None:
     report = optimised(digit_project(project, DATA + 'candidates = ["fp32"]\n'))
     assert msgspec.json.decode(msgspec.json.encode(report), type=QualityReport) == report
+
+
+def test_what_the_engine_cannot_run_of_a_graph_is_told_at_once(tmp_path: Path) -> None:
+    """Two operators that no onnxruntime knows, in one message; nothing is kept."""
+    folder = linear_project(tmp_path / "p", (4, 3, 2), "")
+    model = onnx.load(folder / "net.onnx")
+    model.graph.node[0].op_type, model.graph.node[1].op_type = "FancyGemm", "FancyRelu"
+    onnx.save(model, folder / "net.onnx")
+    with pytest.raises(ModelError, match=r"net\.onnx does not run on onnxruntime") as refused:
+        optimised(folder)
+    told = " ".join(refused.value.problems)
+    assert "FancyGemm" in told
+    assert "FancyRelu" in told
+    assert not (folder / "optimized").exists()

@@ -11,7 +11,7 @@ from typing import Final
 from sealift.engine.choose import engine_of
 from sealift.engine.proof import Effort, why_not_batched
 from sealift.engine.protocol import Arrays, EngineOptions, Loaded
-from sealift.errors import ModelFailed, ProjectError
+from sealift.errors import ModelError, ModelFailed, ProjectError
 from sealift.events import Progress
 from sealift.model.agreement import check_declaration
 from sealift.model.engines import default_engine
@@ -22,6 +22,7 @@ from sealift.model.service import ServedModel
 from sealift.optimize.dataset import Dataset, Item, read_dataset
 from sealift.optimize.evaluate import Outcome, evaluate
 from sealift.optimize.metrics import Metric, metrics_for
+from sealift.optimize.operators import graph_problems
 from sealift.project.project import ModelEntry, Project
 from sealift.project.served import served_model
 
@@ -132,6 +133,10 @@ def _reference(entry: ModelEntry, folder: Path) -> tuple[ServedModel, tuple[str,
     problems = check_declaration(model)
     if problems:
         raise ProjectError(f"model {entry.name} does not fit its declarations", problems=problems)
+    if model.path.suffix == ".onnx" and engine_name(model) == "onnxruntime":
+        lacking = graph_problems(model.path)
+        if lacking:
+            raise ModelError(f"{entry.path.name} does not run on onnxruntime", problems=lacking)
     return model, notes
 
 
