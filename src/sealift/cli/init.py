@@ -22,11 +22,15 @@ def configure(parser: argparse.ArgumentParser) -> None:
         "  sealift init fraud --model fraud.onnx\n"
         "  sealift init photos --model net.onnx --template image\n"
         "  sealift init later --template tabular      (put model.onnx there yourself)\n"
+        "  sealift init marks --model weights.safetensors --architecture net.py:Net\n"
         "  sealift init photos --from service.py\n"
         "  sealift init photos --from resnet.mar --name photos",
     )
     parser.add_argument("directory", type=Path, metavar="DIR")
-    parser.add_argument("--model", type=Path, metavar="F", help="an ONNX file; its external data comes along")
+    parser.add_argument("--model", type=Path, metavar="F", help="the model; its data files come along")
+    parser.add_argument(
+        "--architecture", metavar="FILE.py:NAME", help="what builds the module, where F is weights alone"
+    )
     parser.add_argument(
         "--from",
         type=Path,
@@ -44,8 +48,15 @@ def run(args: argparse.Namespace) -> int:
     """Run `init`."""
     if args.source is not None:
         return _take_over(args)
-    files = init_project(args.directory, model=args.model, template=args.template, name=args.name)
-    text = f"{_wrote(files)}\n  next: sealift serve {args.directory}/   or   sealift keys init keys"
+    files = init_project(
+        args.directory,
+        model=args.model,
+        architecture=args.architecture,
+        template=args.template,
+        name=args.name,
+    )
+    first = "optimize" if args.architecture else "serve"
+    text = f"{_wrote(files)}\n  next: sealift {first} {args.directory}/   or   sealift keys init keys"
     print_result(args, {"files": [str(path) for path in files]}, text)
     return 0
 
@@ -54,7 +65,13 @@ def _take_over(args: argparse.Namespace) -> int:
     from sealift.migrate.take_over import take_over
 
     given = [
-        flag for flag, value in (("--model", args.model), ("--template", args.template)) if value is not None
+        flag
+        for flag, value in (
+            ("--model", args.model),
+            ("--architecture", args.architecture),
+            ("--template", args.template),
+        )
+        if value is not None
     ]
     if given:
         raise UsageError(f"--from reads the model and its inputs itself; leave {' and '.join(given)} out")

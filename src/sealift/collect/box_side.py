@@ -26,10 +26,12 @@ CONNECTED_ONLY = (
     "model/onnx_graph.py",
     "optimize/*",
     "pack/*",
+    "project/forward.py",
     "project/optimized.py",
     "project/scaffold.py",
     "project/served.py",
     "project/templates.py",
+    "project/weights_scaffold.py",
 )
 """What stays on the connected machine: patterns of paths inside the package; `*` spans folders.
 

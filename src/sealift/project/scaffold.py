@@ -18,6 +18,7 @@ from sealift.model.words import listed, nearest, quoted
 from sealift.project.file import FILE_NAME
 from sealift.project.sections import NAME
 from sealift.project.templates import TEMPLATES, Template, project_text, template_for
+from sealift.project.weights_scaffold import architecture_problems, read_built
 
 _NO_HARDLINKS: Final = (errno.EPERM, errno.ENOTSUP, errno.EOPNOTSUPP, errno.EMLINK, errno.ENOSYS)
 _NEXT_STEP: Final = "correct this and run sealift init again; nothing was written"
@@ -27,7 +28,12 @@ Source = Path | str
 
 
 def init_project(
-    directory: Path, *, model: Path | None = None, template: str | None = None, name: str | None = None
+    directory: Path,
+    *,
+    model: Path | None = None,
+    architecture: str | None = None,
+    template: str | None = None,
+    name: str | None = None,
 ) -> tuple[Path, ...]:
     """Make a project in `directory`: `sealift.toml`, and a copy of the model with its external data.
 
@@ -35,6 +41,8 @@ def init_project(
     failure the disk is as it was before.
 
     Args:
+        architecture: `FILE.py:NAME`, where the model is weights alone; the file comes along with what it imports
+            beside it, and is not run.
         template: `image`, `tabular` or `tensor`; None: what the model's inputs look like.
         name: the project's; None: made from the folder's name.
     Returns: the files written, `sealift.toml` first.
@@ -44,9 +52,15 @@ def init_project(
         ModelError: the model cannot be read.
     """
     _refuse_arguments(directory, model, template, name)
+    _refuse(directory, architecture_problems(model, architecture))
     signature, path, copies = None, "model.onnx", dict[str, Source]()
     arguments: tuple[str, ...] = ()
-    if model is not None:
+    built = None
+    if model is not None and architecture is not None:
+        built = read_built(directory, model, architecture)
+        arguments = built.arguments
+        path, copies = _path_and_copies(directory, model, built.copies)
+    elif model is not None:
         # What reads a model takes a while to import and stays on the engineer's machine
         from sealift.model.graph_formats import ModelFile, signature_of_file
         from sealift.model.torch_file import argument_names
@@ -58,7 +72,9 @@ def init_project(
         path, copies = _path_and_copies(directory, model)
     chosen: Template = template_for(signature) if signature else "tensor"
     chosen = next((known for known in TEMPLATES if known == template), chosen)
-    text = project_text(name or name_from(directory), path, chosen, signature, arguments)
+    text = project_text(
+        name or name_from(directory), path, chosen, signature, arguments, built.architecture if built else ""
+    )
     return _place(directory, {FILE_NAME: text, **copies})
 
 
@@ -115,23 +131,25 @@ def _refuse(directory: Path, problems: list[str]) -> None:
         raise UsageError(f"{directory}: no project was made", problems=problems, next_step=_NEXT_STEP)
 
 
-def _path_and_copies(directory: Path, model: Path) -> tuple[str, dict[str, Source]]:
-    """What `[model] path` says, and the files to copy by the name they get in the project folder."""
+def _path_and_copies(
+    directory: Path, model: Path, more: Mapping[str, Path] | None = None
+) -> tuple[str, dict[str, Source]]:
+    """What `[model] path` says, and the files to copy, `more` among them, by their place in the project folder."""
     from sealift.model.graph_formats import files_of
 
     inside, real = directory.resolve(), model.resolve()
+    path, copies = model.name, dict[str, Source](more or {})
     if real.is_relative_to(inside):
         path = real.relative_to(inside).as_posix()
-        _refuse_unwritable(directory, [path])
-        return path, {}
-    copies: dict[str, Source] = {model.name: model}
-    copies.update({file.relative_to(model.parent).as_posix(): file for file in files_of(model)})
-    _refuse_unwritable(directory, copies)
+    else:
+        copies[model.name] = model
+        copies.update({file.relative_to(model.parent).as_posix(): file for file in files_of(model)})
+    _refuse_unwritable(directory, dict.fromkeys((path, *copies)))
     there = [f"{directory / name} is already there" for name in copies if _is_there(directory, name)]
     if FILE_NAME in copies:
         there.append(f"the model needs a file of its own called {FILE_NAME}")
     _refuse(directory, there)
-    return model.name, copies
+    return path, copies
 
 
 def _refuse_unwritable(directory: Path, names: Iterable[str]) -> None:

@@ -32,17 +32,23 @@ def project_text(
     template: Template,
     signature: Signature | None,
     arguments: Sequence[str] = (),
+    architecture: str = "",
 ) -> str:
     """The whole file. Without a signature (no model yet) the shapes in it are examples.
 
     Args:
-        arguments: of a TorchScript model, which has no signature until somebody says its shapes.
+        arguments: of a TorchScript model or of weights, which have no signature until somebody says its shapes.
+        architecture: `net.py:Net`, of weights.
     """
     write_input = {"image": _image_input, "tabular": _tabular_input, "tensor": _tensor_input}[template]
     parts = [
-        _HEAD.format(name=_toml(name), path=_toml(path)),
+        _HEAD.format(name=_toml(name), path=_toml(path), architecture=_architecture(architecture)),
         *([_edges(signature)] if signature else []),
-        *([_script_inputs(arguments)] if arguments and template == "tensor" else []),
+        *(
+            [_untold_inputs(arguments, architecture)]
+            if arguments and _says_no_shape(template, architecture)
+            else []
+        ),
         write_input(signature),
         _output(template, signature),
         _TAIL,
@@ -65,8 +71,13 @@ version = "0.1.0"
 
 [model]
 path = {path}
-# license = "Apache-2.0"          # stands in the bundle's list of parts
+{architecture}# license = "Apache-2.0"          # stands in the bundle's list of parts
 # device = ["cuda", "cpu"]        # tried strictly in this order; default ["cpu"]
+"""
+
+_ARCHITECTURE: Final = """\
+architecture = {architecture}     # class or function that builds the module of these weights
+# arguments = {{ classes = 10 }}    # what it is called with, by name
 """
 
 _TAIL: Final = """\
@@ -101,15 +112,23 @@ def _edge(spec: TensorSpec) -> str:
     return f"{{ name = {_toml(spec.name)}, datatype = {_toml(spec.datatype)}, shape = {shape} }}"
 
 
-def _script_inputs(arguments: Sequence[str]) -> str:
+def _architecture(architecture: str) -> str:
+    return _ARCHITECTURE.format(architecture=_toml(architecture)) if architecture else ""
+
+
+def _says_no_shape(template: Template, architecture: str) -> bool:
+    """A photo's size is the shape of its tensor; a table's is too, where a TorchScript file is not asked for more."""
+    return template == "tensor" or (bool(architecture) and template == "tabular")
+
+
+def _untold_inputs(arguments: Sequence[str], architecture: str) -> str:
     tables = (
         f'[[model.inputs]]\nname = {_toml(name)}\ndatatype = "FP32"\nshape = ["batch", 1]\n'
         for name in arguments
     )
-    return (
-        "# TorchScript tells no shapes. CHECK datatype and shape of each argument of forward().\n"
-        + "\n".join(tables)
-    )
+    told = "Weights tell" if architecture else "TorchScript tells"
+    check = f"# {told} no shapes. CHECK datatype and shape of each argument of forward().\n"
+    return check + "\n".join(tables)
 
 
 @dataclass(frozen=True, slots=True)
