@@ -15,7 +15,9 @@ from sealift.errors import NotActivated, UsageError
 
 pytestmark = pytest.mark.slow  # together more than a second: the fast suite stays under a minute
 
-REPORT = CheckReport((Finding("model m", True, "loads"),), True, {"m": 1.5}, 80.25, {"m": 2.25}, {"m": 16})
+REPORT = CheckReport(
+    (Finding("model m", True, "loads"),), True, {"m": 1.5}, 80.25, {"m": 2.25}, {"m": 16}, 0.0, {"m": "fp32"}
+)
 
 
 def python(code: str) -> list[str]:
@@ -26,14 +28,14 @@ def test_a_report_reads_back_and_is_kept_in_whole_numbers() -> None:
     assert decode_report(REPORT.encode()) == REPORT
     assert REPORT.summary() == {
         "golden_checked": True, "latency_p99_us": {"m": 2250}, "latency_us": {"m": 1500}, "max_rows": {"m": 16},
-        "memory_kb": 80250, "notes": ["model m: loads"],
+        "memory_kb": 80250, "notes": ["model m: loads"], "variants": {"m": "fp32"},
     }  # fmt: skip
 
 
 def test_a_report_of_an_older_or_newer_sealift_reads_back() -> None:
     doc = json.loads(REPORT.encode())
-    del doc["latency_p99_ms"], doc["max_rows"]
-    assert decode_report(json.dumps(doc)) == replace(REPORT, latency_p99_ms={}, max_rows={})
+    del doc["latency_p99_ms"], doc["max_rows"], doc["variants"]
+    assert decode_report(json.dumps(doc)) == replace(REPORT, latency_p99_ms={}, max_rows={}, variants={})
     doc["findings"][0]["colour"] = doc["news"] = 1
     assert decode_report(json.dumps(doc)).findings == REPORT.findings
 
