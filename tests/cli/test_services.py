@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 from tests.release_trees import release_document
@@ -13,12 +14,12 @@ from sealift.check.golden import GoldenSet, encode_set
 from sealift.check.report import NEVER_HERE
 from sealift.cli.serve import _as_checked
 from sealift.cli.services import Chosen, predictor_options, project_service, release_service, release_settings
-from sealift.cli.worker import _rows_of
-from sealift.errors import BadSettings, StoreError
+from sealift.cli.worker import _rows_of, _variant_of
+from sealift.errors import BadSettings, ModelError, StoreError
 from sealift.model.declaration import Output, ScoresOutput, TensorInput, TensorOutput
 from sealift.model.schema import BATCHING, THRESHOLD, Schema
-from sealift.model.service import PROVEN_AT_LOAD, UNPROVEN, Batching, ServedModel, Service
-from sealift.model.service_json import dump_models
+from sealift.model.service import PROVEN_AT_LOAD, UNPROVEN, Batching, ServedModel, Service, Variant
+from sealift.model.service_json import dump_models, load_models
 from sealift.model.settings import PLACE, encode_schema
 from sealift.model.signature import Signature
 from sealift.store.releases import InstalledRelease
@@ -123,12 +124,31 @@ def test_without_a_proof_nothing_is_batched_and_a_damaged_one_is_said(tree: Path
 
 def test_what_was_measured_travels_on_the_workers_command_line(tree: Path) -> None:
     """Each release brings its own: after a rollback the old one's figures count again."""
-    check = {"max_rows": {"b.c": 16, "a": 0}}
+    check: dict[str, Any] = {"max_rows": {"b.c": 16, "a": 0}, "variants": {"a": "int8-static"}}
     release = InstalledRelease("x", "1", "0" * 64, 1, tree, Path("/usr/bin/python3"), 1, 1, (), check)
     flags = _as_checked(release)
-    assert flags == ["--max-rows=a=0", "--max-rows=b.c=16"]
-    assert dict(_rows_of(flag.removeprefix("--max-rows=")) for flag in flags) == check["max_rows"]
+    assert flags == ["--max-rows=a=0", "--max-rows=b.c=16", "--variant=a=int8-static"]
+    assert dict(_rows_of(flag.removeprefix("--max-rows=")) for flag in flags[:2]) == check["max_rows"]
+    assert _variant_of("b.c=int8-static") == ("b.c", "int8-static")
     assert _as_checked(replace(release, check={})) == [], "an older sealift knows no such flag"
+
+
+def test_the_variant_that_the_check_chose_answers_with_its_own_proof(tree: Path) -> None:
+    application = tree / "application"
+    models = load_models((application / "service.json").read_bytes(), application)
+    other = application / "models" / "other.onnx"
+    variants = (Variant("fp32", models[0].path), Variant("int8-static", other, precision="int8"))
+    changed = (replace(models[0], variants=variants), *models[1:])
+    (application / "service.json").write_bytes(dump_models(changed, application))
+    goldens = application / "goldens" / f"{models[0].name}@int8-static.json"
+    goldens.write_bytes(encode_set(GoldenSet(model=models[0].name, batch_reason="its rows see each other")))
+    plain = release_service(tree).models[0]
+    assert (plain.variant, plain.path) == ("fp32", models[0].path)
+    chosen = release_service(tree, None, Chosen(variants={models[0].name: "int8-static"})).models[0]
+    assert (chosen.variant, chosen.path, chosen.precision) == ("int8-static", other, "int8")
+    assert chosen.batching.reason == "its rows see each other"
+    with pytest.raises(ModelError, match="has no variant 'fp16'"):
+        release_service(tree, None, Chosen(variants={models[0].name: "fp16"}))
 
 
 def test_a_project_is_proven_when_it_is_loaded(tmp_path: Path) -> None:
