@@ -155,3 +155,26 @@ def test_a_damaged_pickle_tells_the_names_before_the_damage(tmp_path: Path) -> N
     path = tmp_path / "x.pkl"
     path.write_bytes(b"\x80\x02cos\nsystem\n\xff\xff")
     assert names_in(path) == ("os.system",)
+
+
+@pytest.mark.parametrize("suffix", [".pt", ".pt2"])
+def test_a_pickled_module_under_the_name_of_a_model_is_told_with_what_it_asks_for(
+    suffix: str, tmp_path: Path
+) -> None:
+    witness = tmp_path / "ran"
+    path = checkpoint(tmp_path / f"model{suffix}", pickle.dumps([OrderedDict(), Touch(witness)], 2))
+    error = adapted(path, tmp_path / "out")
+    assert error.message == (
+        f"model{suffix} is a PyTorch checkpoint, a pickle that sealift never executes (it asks for io.open)"
+    )
+    assert "state_dict()" in (error.next_step or "")
+    assert not witness.exists()
+
+
+def test_a_state_dict_under_the_name_of_torchscript_is_sent_to_its_own_name(tmp_path: Path) -> None:
+    path = checkpoint(tmp_path / "model.pt", b"\x80\x02" + keyed("w", tensor()) + b".")
+    error = adapted(path, tmp_path / "out")
+    assert error.message == "model.pt is a PyTorch checkpoint, weights without a graph"
+    assert (error.next_step or "").startswith(
+        "let its name end in .pth, and name the Python that builds its module"
+    )

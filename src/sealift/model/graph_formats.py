@@ -96,8 +96,10 @@ def _reader(path: Path) -> Callable[[ModelFile], Signature]:
     _refuse_weights(path)
     match default_engine(path):
         case "torch":
+            from sealift.model.graph_checkpoint import refuse_checkpoint
             from sealift.model.graph_torch import exported_signature, script_signature
 
+            refuse_checkpoint(path)
             if path.suffix == ".pt2":
                 return lambda model: exported_signature(model.path)
             return lambda model: script_signature(model.path, model.inputs, model.outputs)

@@ -12,7 +12,7 @@ import pickletools
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Final
+from typing import IO, Any, Final
 
 from sealift.errors import ModelError
 
@@ -64,20 +64,28 @@ def load(stream: io.BytesIO, allowed: Allowed) -> object:
 
 def names_in(path: Path) -> tuple[str, ...]:
     """What a pickle would import, such as `os.system`: for messages. Nothing is run; a few names, as they come."""
+    try:
+        with path.open("rb") as stream:
+            return names_of(stream)[:_MOST_NAMES]
+    except OSError:
+        return ()
+
+
+def names_of(stream: IO[bytes]) -> tuple[str, ...]:
+    """As `names_in`, all of them; of a pickle that is damaged further on, those before the damage."""
     found: dict[str, None] = {}
     texts: list[str] = []
     try:
-        with path.open("rb") as stream:
-            for opcode, argument, _ in itertools.islice(pickletools.genops(stream), _MOST_OPCODES):
-                if opcode.name in ("GLOBAL", "INST"):
-                    found[_short(str(argument).replace(" ", "."))] = None
-                elif opcode.name == "STACK_GLOBAL":
-                    found[_short(".".join(texts[-2:]))] = None
-                elif isinstance(argument, str):
-                    texts = [*texts[-1:], argument]
-    except (OSError, ValueError, UnicodeDecodeError):
-        pass  # damaged further on: what was found so far is told
-    return tuple(found)[:_MOST_NAMES]
+        for opcode, argument, _ in itertools.islice(pickletools.genops(stream), _MOST_OPCODES):
+            if opcode.name in ("GLOBAL", "INST"):
+                found[_short(str(argument).replace(" ", "."))] = None
+            elif opcode.name == "STACK_GLOBAL":
+                found[_short(".".join(texts[-2:]))] = None
+            elif isinstance(argument, str):
+                texts = [*texts[-1:], argument]
+    except (OSError, ValueError):
+        pass
+    return tuple(found)
 
 
 def _opcodes(stream: io.BytesIO) -> Iterator[tuple[str, Any]]:

@@ -62,10 +62,12 @@ def init_project(
         path, copies = _path_and_copies(directory, model, built.copies)
     elif model is not None:
         # What reads a model takes a while to import and stays on the engineer's machine
+        from sealift.model.graph_checkpoint import refuse_checkpoint
         from sealift.model.graph_formats import ModelFile, signature_of_file
         from sealift.model.torch_file import argument_names
 
         if model.suffix in SCRIPT_SUFFIXES:
+            refuse_checkpoint(model)
             arguments = argument_names(model)
         else:
             signature = signature_of_file(ModelFile(model))
