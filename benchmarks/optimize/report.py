@@ -1,0 +1,184 @@
+"""Figures of a run -> the generated part of docs/explanation/optimizing.md.
+
+python benchmarks/optimize/report.py results.json               writes it into the page
+python benchmarks/optimize/report.py results.json --print       the same on the screen
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import re
+import sys
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+from typing import Any
+
+from verdicts import GUIDES_SIZE, GUIDES_SPEED, Verdict, verdicts
+
+PAGE = Path(__file__).resolve().parents[2] / "docs" / "explanation" / "optimizing.md"
+_GENERATED = re.compile(r"(?<=<!-- measured -->\n).*?(?=<!-- end -->)", re.DOTALL)
+Found = Mapping[str, Any]
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("results", type=Path, help="what run.py --json wrote")
+    parser.add_argument("--print", action="store_true", help="write to the screen, not into the page")
+    args = parser.parse_args()
+    text = generated(json.loads(args.results.read_text(encoding="utf-8")))
+    if args.print:
+        print(text)
+    else:
+        write_page(text)
+    return 0
+
+
+def write_page(text: str) -> None:
+    """Between the markers of the page."""
+    page = PAGE.read_text(encoding="utf-8")
+    if len(_GENERATED.findall(page)) != 1:
+        sys.exit(f"{PAGE}: expected one <!-- measured --> ... <!-- end -->")
+    PAGE.write_text(_GENERATED.sub(lambda _: text, page), encoding="utf-8")
+
+
+def generated(results: Found) -> str:
+    """Machine, promises, a table a benchmark."""
+    parts = [_where(results), _table(("promise", "asked", "measured", ""), map(_row, verdicts(results)))]
+    drawn = {"resnet18": _resnet18, "lite0": _lite0, "memory": _memory}
+    parts += [draw(results[name]) for name, draw in drawn.items() if name in results]
+    return "\n" + "\n\n".join(parts) + "\n\n"
+
+
+def _where(results: Found) -> str:
+    machine = results["machine"]
+    others = [results[name]["others"]["foreign_cores"] for name in ("resnet18", "lite0") if name in results]
+    engines = ", ".join(
+        f"{name} {version}" for name, version in machine["engines"].items() if name != "openvino"
+    )
+    return (
+        f"{machine['date']}; {machine['cpu']}, {machine['cores']} cores, INT8 by {machine['int8']} "
+        f"({', '.join(machine['features'])}); {engines}; Python {machine['python']}; {machine['system']}. Other work "
+        f"on the machine while speed was measured: {max(others, default=0):.2f} cores on average."
+    )
+
+
+def _row(line: Verdict) -> tuple[str, ...]:
+    return line.text, line.asked, line.found, "holds" if line.holds else "**does not hold**"
+
+
+def _resnet18(found: Found) -> str:
+    counts = list(found["rows"][0]["threads"])
+    titles = [f"{'one thread' if count == '1' else f'{count} threads'}: ms" for count in counts]
+    head = ["", "MB", "of its fp32", *(word for title in titles for word in (title, "speed-up"))]
+    promised = ["*the guide's promise*", "", f"*{100 * GUIDES_SIZE:.0f} %*"]
+    promised += ["", f"*{GUIDES_SPEED}x*"] * len(counts)
+    rows = [promised, *(_network(row, counts) for row in found["rows"])]
+    return "### ResNet18, shape only, batch 1\n\n" + _table(head, rows)
+
+
+def _network(row: Found, counts: list[str]) -> list[str]:
+    cells = [row["name"], f"{row['bytes'] / 1e6:.1f}", f"{100 * row['share']:.1f} %"]
+    for count in counts:
+        speed = row["threads"][count]
+        cells += [f"{speed['p50_ms']:.2f}", _times(speed["speedup"], speed["low"], speed["high"])]
+    return cells if "static" not in row["name"] else [f"**{cell}**" if cell else "" for cell in cells]
+
+
+def _lite0(found: Found) -> str:
+    report, alone = found["report"], found["one_thread"]
+    variants = {variant["name"]: variant for variant in report["variants"]}
+    shipped, reference = variants[report["chosen"]], variants["fp32"]
+    cores = report["machine"]["cores"]
+    size = sum(file["size"] for file in reference["files"])
+    head = (
+        "",
+        "MB",
+        "of fp32",
+        "one thread: ms",
+        "speed-up",
+        f"{cores} threads: ms",
+        "speed-up",
+        "agreement with fp32",
+    )
+    rows = [
+        ("fp32", f"{size / 1e6:.1f}", "100 %", f"{alone['fp32']['p50_ms']:.2f}", "1x",
+         f"{reference['speed']['p50_ms']:.2f}", "1x", ""),
+        (f"**{shipped['name']}**, as `sealift optimize` ships it", *_sizes(shipped["files"], size),
+         *_speed(alone["shipped"]), *_speed(shipped["speed"]), _agreement(shipped["comparisons"])),
+        *((f"onnxruntime's `quantize_static`, {rival['activations']} activations",
+           *_sizes([{"size": rival["bytes"]}], size), "", "", *_speed(rival["speed"]), _agreement([rival["agreement"]]))
+          for rival in found["rivals"]),
+    ]  # fmt: skip
+    lines = [
+        "### EfficientNet-Lite0, through `sealift optimize`",
+        _table(head, rows),
+        f"The verdict in the report: *{report['verdict']}*.",
+        "On the labelled photos: " + "; ".join(map(_on_photos, found["photos"])) + ".",
+        f"Recipe: {'; '.join(f'{key}: {value}' for key, value in sorted(shipped['recipe'].items()))}. Peak memory of "
+        f"the verb, with everything: {found['verb_peak_mb']:,} MB.",
+    ]
+    return "\n\n".join(lines)
+
+
+def _memory(found: Found) -> str:
+    ours = found["ours"]
+    rows = [
+        ("sealift, without a break", f"{found['images']:,}", f"{ours['whole']['peak_mb']:,}"),
+        (f"sealift, killed after {ours['resumed']['killed_after']:,} and resumed", f"{found['images']:,}",
+         f"{max(ours['resumed']['peak_mb'], ours['resumed']['peak_before_mb']):,}"),
+        *((f"onnxruntime's calibrator, {each['method']}", f"{each['images']:,}", f"{each['peak_mb']:,}")
+          for each in found["peers"]),
+    ]  # fmt: skip
+    text = "### Memory of calibrating EfficientNet-Lite0\n\n" + _table(("", "images", "peak MB"), rows)
+    first, last = (each for each in found["peers"] if each["method"] == "percentile")
+    each_mb = (last["peak_mb"] - first["peak_mb"]) / (last["images"] - first["images"])
+    all_gb = each_mb * found["images"] / 1000
+    return (
+        f"{text}\n\nonnxruntime's keeps every activation: {each_mb:.0f} MB more an image, so {found['images']:,} "
+        f"images would take about {all_gb:.0f} GB (extrapolated, not measured)."
+    )
+
+
+def _sizes(files: Iterable[Found], whole: int) -> tuple[str, str]:
+    size = sum(file["size"] for file in files)
+    return f"{size / 1e6:.1f}", f"{100 * size / whole:.1f} %"
+
+
+def _speed(speed: Found) -> tuple[str, str]:
+    ends = speed["speedup_interval"]
+    return f"{speed['p50_ms']:.2f}", _times(speed["speedup"], ends["low"], ends["high"])
+
+
+def _times(ratio: float, low: float, high: float) -> str:
+    return "1x" if low == high == 1 else f"{ratio:.2f}x ({low:.2f} to {high:.2f})"
+
+
+def _agreement(comparisons: Iterable[Found]) -> str:
+    for each in comparisons:
+        if each["metric"] == "agreement":
+            ends = each["interval"]
+            low, high = (100 * (1 + end) for end in (ends["low"], ends["high"]))
+            return f"{100 * each['value']:.1f} % ({low:.1f} to {high:.1f}, n = {each['n']:,})"
+    return ""
+
+
+def _on_photos(each: Found) -> str:
+    ends = each["interval"]
+    return (
+        f"{each['metric']} {100 * each['value']:.1f} % against {100 * each['reference']:.1f} % "
+        f"({100 * each['difference']:+.1f}, 95 % interval {100 * ends['low']:+.1f} to {100 * ends['high']:+.1f}, "
+        f"n = {each['n']})"
+    )
+
+
+def _table(head: Iterable[str], rows: Iterable[Iterable[str]]) -> str:
+    titles = list(head)
+    lines = [titles, ["---"] * len(titles), *map(list, rows)]
+    return "\n".join(f"| {' | '.join(line)} |" for line in lines)
+
+
+if __name__ == "__main__":
+    sys.exit(main())
