@@ -22,7 +22,7 @@ from sealift.model.service import ServedModel
 from sealift.optimize.dataset import Dataset, Item, read_dataset
 from sealift.optimize.evaluate import Outcome, evaluate
 from sealift.optimize.metrics import Metric, metrics_for
-from sealift.optimize.operators import graph_problems
+from sealift.optimize.operators import graph_problems, openvino_problems
 from sealift.project.project import ModelEntry, Project
 from sealift.project.served import served_model
 
@@ -133,11 +133,17 @@ def _reference(entry: ModelEntry, folder: Path) -> tuple[ServedModel, tuple[str,
     problems = check_declaration(model)
     if problems:
         raise ProjectError(f"model {entry.name} does not fit its declarations", problems=problems)
-    if model.path.suffix == ".onnx" and engine_name(model) == "onnxruntime":
-        lacking = graph_problems(model.path)
-        if lacking:
-            raise ModelError(f"{entry.path.name} does not run on onnxruntime", problems=lacking)
+    lacking = _lacking(model)
+    if lacking:
+        raise ModelError(f"{entry.path.name} does not run on {engine_name(model)}", problems=lacking)
     return model, notes
+
+
+def _lacking(model: ServedModel) -> tuple[str, ...]:
+    """What keeps the engine from running an ONNX file, all of it; loading would name the first only."""
+    if model.path.suffix != ".onnx":
+        return ()
+    return openvino_problems(model.path) if engine_name(model) == "openvino" else graph_problems(model.path)
 
 
 def _material(project: Project, entry: ModelEntry) -> Material:
