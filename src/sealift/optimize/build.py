@@ -167,6 +167,8 @@ def _as_onnx(shop: Workshop) -> Built:
 
     folder = shop.empty("onnx")
     exported = export_model(shop.subject.entry, folder)
+    if exported.signature.batch_axis is None and shop.subject.reference.signature.batch_axis is not None:
+        raise NotApt("the ONNX that is made of it takes one row at a time")
     served = replace(shop.subject.reference, path=exported.path, engine="")
     return Built(
         "onnx", served, folder, {"made by": "torch.onnx", "notes": "; ".join(exported.notes) or "none"}
