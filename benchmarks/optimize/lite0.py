@@ -72,7 +72,7 @@ def measure() -> Found:
             report, peak_mb = _optimized(project)
             models = _models(project, report)
             rivals = _rivals(project, models["fp32"], folder)
-            one_thread = _one_thread(project, models)
+            races = _races(project, models["fp32"], models["shipped"])
         packed = _packed(folder, report)
         labelled = _on_photos(project, models, folder / "photos")
     report.pop("suspicions"), report.pop("data")
@@ -81,7 +81,7 @@ def measure() -> Found:
     return {
         "report": report,
         "verb_peak_mb": peak_mb,
-        "one_thread": one_thread,
+        "races": races,
         "photos": labelled,
         "packed": packed,
         "rivals": rivals,
@@ -139,11 +139,16 @@ def _examples(project: Project, model: ServedModel) -> list[Any]:
     return [item.prepare(pipeline).inputs for item in _items(project)[:: EVALUATION // 8]]
 
 
-def _one_thread(project: Project, models: Mapping[str, ServedModel]) -> Found:
-    contest = race(
-        models["fp32"], models["shipped"], _examples(project, models["fp32"]), effort=RACE, cores=1
-    )
-    return {"fp32": msgspec.to_builtins(contest.reference), "shipped": msgspec.to_builtins(contest.variant)}
+def _races(project: Project, reference: ServedModel, variant: ServedModel) -> Found:
+    """Threads -> both, one row at a time, in one race."""
+    examples, found = _examples(project, reference), {}
+    for threads in sorted({1, CORES}):
+        contest = race(reference, variant, examples, effort=RACE, cores=threads)
+        found[str(threads)] = {
+            "fp32": msgspec.to_builtins(contest.reference),
+            "variant": msgspec.to_builtins(contest.variant),
+        }
+    return found
 
 
 def _answers(model: ServedModel, items: Sequence[Item]) -> tuple[Outcome, ...]:
@@ -171,9 +176,14 @@ def _rivals(project: Project, reference: ServedModel, folder: Path) -> list[Foun
         path = plain_static(reference.path, rows, activations, folder / activations)
         model = replace(reference, path=path, precision="int8")
         agreement = compare(agreement_for(model), expected, _answers(model, items), [None] * len(items))
-        contest = race(reference, model, _examples(project, reference), effort=RACE, cores=CORES)
-        figures = {"bytes": path.stat().st_size, "speed": msgspec.to_builtins(contest.variant)}
-        found.append({"activations": activations, **figures, "agreement": _told(agreement)})
+        found.append(
+            {
+                "activations": activations,
+                "bytes": path.stat().st_size,
+                "races": _races(project, reference, model),
+                "agreement": _told(agreement),
+            }
+        )
     return found
 
 

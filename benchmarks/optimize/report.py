@@ -71,8 +71,7 @@ def _row(line: Verdict) -> tuple[str, ...]:
 
 def _resnet18(found: Found) -> str:
     counts = list(found["rows"][0]["threads"])
-    titles = [f"{'one thread' if count == '1' else f'{count} threads'}: ms" for count in counts]
-    head = ["", "MB", "of its fp32", *(word for title in titles for word in (title, "speed-up"))]
+    head = ["", "MB", "of its fp32", *_speed_titles(counts)]
     promised = ["*the guide's promise*", "", f"*{100 * GUIDES_SIZE:.0f} %*"]
     promised += ["", f"*{GUIDES_SPEED}x*"] * len(counts)
     rows = [promised, *(_network(row, counts) for row in found["rows"])]
@@ -88,37 +87,27 @@ def _network(row: Found, counts: list[str]) -> list[str]:
 
 
 def _lite0(found: Found) -> str:
-    report, alone = found["report"], found["one_thread"]
+    report = found["report"]
     variants = {variant["name"]: variant for variant in report["variants"]}
-    shipped, reference = variants[report["chosen"]], variants["fp32"]
-    cores = report["machine"]["cores"]
-    size = sum(file["size"] for file in reference["files"])
-    head = (
-        "",
-        "MB",
-        "of fp32",
-        "one thread: ms",
-        "speed-up",
-        f"{cores} threads: ms",
-        "speed-up",
-        "agreement with fp32",
-    )
+    shipped, size = variants[report["chosen"]], _bytes(variants["fp32"])
+    counts = list(found["races"])
+    head = ["", "MB", "of fp32", *_speed_titles(counts), "agreement with fp32"]
+    own = [f"**{shipped['name']}**, as `sealift optimize` ships it", *_sizes(_bytes(shipped), size)]
     rows = [
-        ("fp32", f"{size / 1e6:.1f}", "100 %", f"{alone['fp32']['p50_ms']:.2f}", "1x",
-         f"{reference['speed']['p50_ms']:.2f}", "1x", ""),
-        (f"**{shipped['name']}**, as `sealift optimize` ships it", *_sizes(shipped["files"], size),
-         *_speed(alone["shipped"]), *_speed(shipped["speed"]), _agreement(shipped["comparisons"])),
-        *((f"onnxruntime's `quantize_static`, {rival['activations']} activations",
-           *_sizes([{"size": rival["bytes"]}], size), "", "", *_speed(rival["speed"]), _agreement([rival["agreement"]]))
-          for rival in found["rivals"]),
-    ]  # fmt: skip
+        ["fp32", f"{size / 1e6:.1f}", "100 %", *_raced(found["races"], "fp32"), ""],
+        [*own, *_raced(found["races"], "variant"), _agreement(shipped["comparisons"])],
+    ]
+    for rival in found["rivals"]:
+        name = f"onnxruntime's `quantize_static`, {rival['activations']} activations"
+        figures = (*_sizes(rival["bytes"], size), *_raced(rival["races"], "variant"))
+        rows.append([name, *figures, _agreement([rival["agreement"]])])
+    recipe = "; ".join(f"{key}: {value}" for key, value in sorted(shipped["recipe"].items()))
     lines = [
         "### EfficientNet-Lite0, through `sealift optimize`",
         _table(head, rows),
         f"The verdict in the report: *{report['verdict']}*.",
         "On the labelled photos: " + "; ".join(map(_on_photos, found["photos"])) + ".",
-        f"Recipe: {'; '.join(f'{key}: {value}' for key, value in sorted(shipped['recipe'].items()))}. Peak memory of "
-        f"the verb, with everything: {found['verb_peak_mb']:,} MB.",
+        f"The recipe: {recipe}. Peak memory of the verb, with everything: {found['verb_peak_mb']:,} MB.",
     ]
     return "\n\n".join(lines)
 
@@ -142,14 +131,26 @@ def _memory(found: Found) -> str:
     )
 
 
-def _sizes(files: Iterable[Found], whole: int) -> tuple[str, str]:
-    size = sum(file["size"] for file in files)
+def _speed_titles(counts: Iterable[str]) -> list[str]:
+    titles = (f"{'one thread' if count == '1' else f'{count} threads'}: ms" for count in counts)
+    return [word for title in titles for word in (title, "speed-up")]
+
+
+def _bytes(variant: Found) -> int:
+    return sum(file["size"] for file in variant["files"])
+
+
+def _sizes(size: int, whole: int) -> tuple[str, str]:
     return f"{size / 1e6:.1f}", f"{100 * size / whole:.1f} %"
 
 
-def _speed(speed: Found) -> tuple[str, str]:
-    ends = speed["speedup_interval"]
-    return f"{speed['p50_ms']:.2f}", _times(speed["speedup"], ends["low"], ends["high"])
+def _raced(races: Found, name: str) -> list[str]:
+    cells = []
+    for contest in races.values():
+        speed = contest[name]
+        ends = speed["speedup_interval"]
+        cells += [f"{speed['p50_ms']:.2f}", _times(speed["speedup"], ends["low"], ends["high"])]
+    return cells
 
 
 def _times(ratio: float, low: float, high: float) -> str:
