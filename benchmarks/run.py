@@ -14,16 +14,18 @@ SERVING = (
     (HERE / "serving" / "overload.py", ()),
 )
 """Ours, the limit and the bare loop; the peers are installed and asked for by hand (benchmarks/serving/README.md)."""
+OPTIMIZE = ((HERE / "optimize" / "run.py", ()),)
 
 
 def main() -> int:
-    """Run `benchmarks/*.py` but this file, then those of `serving/`; returns the number of those that failed."""
+    """Run `benchmarks/*.py` but this file, then those of the folders; returns the number of those that failed."""
     cpu = next((line for line in Path("/proc/cpuinfo").read_text().splitlines() if "model name" in line), "?")
     print(f"{platform.platform()}, Python {platform.python_version()}, {cpu.partition(':')[2].strip()}")
     failed = 0
     for path, words in [
         *((path, ()) for path in sorted(HERE.glob("*.py")) if path.name != Path(__file__).name),
         *SERVING,
+        *OPTIMIZE,
     ]:
         title = (path.read_text().splitlines() or [""])[0].strip(chr(34))
         print(f"\n== {path.relative_to(HERE).with_suffix('')}: {title}", flush=True)

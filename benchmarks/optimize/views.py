@@ -50,7 +50,7 @@ def photos() -> list[Photo]:
         folder = Path(str(distribution("foolbox").locate_file("foolbox/data")))
     except PackageNotFoundError:
         raise SystemExit(
-            "foolbox is not installed: pip install foolbox==3.3.4 (its photos are used)"
+            "foolbox is not installed, and its photos are used: pip install -r constraints/dev.txt"
         ) from None
     paths = sorted(folder.glob("imagenet_*.*"))
     return own + [
