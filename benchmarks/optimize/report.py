@@ -105,7 +105,8 @@ def _lite0(found: Found) -> str:
     lines = [
         "### EfficientNet-Lite0, through `sealift optimize`",
         _table(head, rows),
-        f"The verdict in the report: *{report['verdict']}*.",
+        f"The verdict in the report: *{report['verdict']}*. Under load: {shipped['speed']['rows_per_s']:.0f} rows/s "
+        f"({shipped['speed']['layout']}), {shipped['speed']['throughput_ratio']:.2f} times fp32's best.",
         "On the labelled photos: " + "; ".join(map(_on_photos, found["photos"])) + ".",
         f"The recipe: {recipe}. Peak memory of the verb, with everything: {found['verb_peak_mb']:,} MB.",
     ]
@@ -177,8 +178,8 @@ def _on_photos(each: Found) -> str:
 
 def _table(head: Iterable[str], rows: Iterable[Iterable[str]]) -> str:
     titles = list(head)
-    lines = [titles, ["---"] * len(titles), *map(list, rows)]
-    return "\n".join(f"| {' | '.join(line)} |" for line in lines)
+    lines = [f"| {' | '.join(line)} |" for line in (titles, *map(list, rows))]
+    return "\n".join([lines[0], "|---" * len(titles) + "|", *lines[1:]])
 
 
 if __name__ == "__main__":
