@@ -47,7 +47,7 @@ def _lite0(found: Found) -> Iterator[Verdict]:
     yield _at_least(f"Lite0: speed-up, {_threads(cores)} (the verb's own figure)", _interval(speed), 2.0)
     agreement = next((each for each in shipped["comparisons"] if each["metric"] == "agreement"), None)
     if agreement is not None:
-        words = f"{_percent(agreement, 'value')} (n = {agreement['n']})"
+        words = f"{_percent(agreement, 'value')} (n = {agreement['n']:,})"
         yield Verdict("Lite0: agreement with fp32", ">= 96 %", words, agreement["value"] >= 0.96)
     top1 = next(each for each in found["photos"] if each["metric"] == "top1")
     words = f"{top1['value']:.1%} against {top1['reference']:.1%} (n = {top1['n']})".replace("%", " %")
