@@ -20,8 +20,8 @@ from views import MEMORY_SEED, Photo, photos, views
 
 from sealift.events import Silent
 from sealift.model.arrays import Arrays
-from sealift.optimize.calibrate import CalibrationWish, calibrate
-from sealift.optimize.static_int8 import StaticRecipe, quantise_static
+from sealift.optimize.quantise.calibrate import CalibrationWish, calibrate
+from sealift.optimize.quantise.static_int8 import StaticRecipe, quantise_static
 
 STEP: Final = 100
 PEER_BYTES: Final = 16 << 30

@@ -33,11 +33,11 @@ from sealift.engine.protocol import EngineOptions
 from sealift.events import Silent
 from sealift.model.pipeline import build_pipeline
 from sealift.model.service import ServedModel
-from sealift.optimize.dataset import read_dataset
-from sealift.optimize.evaluate import Outcome, evaluate
-from sealift.optimize.item import Item
-from sealift.optimize.metrics import agreement_for, metrics_for
-from sealift.optimize.paired import compare
+from sealift.optimize.data.dataset import read_dataset
+from sealift.optimize.data.item import Item
+from sealift.optimize.evidence.evaluate import Outcome, evaluate
+from sealift.optimize.evidence.metrics import agreement_for, metrics_for
+from sealift.optimize.evidence.paired import compare
 from sealift.optimize.report import Comparison
 from sealift.optimize.speed import Effort, race
 from sealift.project.file import load_project

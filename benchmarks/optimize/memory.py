@@ -25,7 +25,7 @@ from quiet import surroundings
 
 from sealift.demo.material import default_cache, fetch_wheels, read_material
 from sealift.demo.project import build_model
-from sealift.optimize.fuse import fuse
+from sealift.optimize.quantise.fuse import fuse
 
 IMAGES: Final = 2000
 PEERS: Final = (("percentile", 50), ("percentile", 100), ("entropy", 50))

@@ -29,11 +29,11 @@ from sealift.engine.onnxruntime import OnnxRuntime
 from sealift.engine.protocol import EngineOptions
 from sealift.events import Silent
 from sealift.model.graph_formats import size_of
-from sealift.optimize.calibrate import CalibrationWish, calibrate
-from sealift.optimize.dynamic_int8 import CONVOLUTIONAL, DynamicRecipe, quantise_dynamic
-from sealift.optimize.fuse import fuse
-from sealift.optimize.paired import faster
-from sealift.optimize.static_int8 import StaticRecipe, quantise_static
+from sealift.optimize.evidence.paired import faster
+from sealift.optimize.quantise.calibrate import CalibrationWish, calibrate
+from sealift.optimize.quantise.dynamic_int8 import CONVOLUTIONAL, DynamicRecipe, quantise_dynamic
+from sealift.optimize.quantise.fuse import fuse
+from sealift.optimize.quantise.static_int8 import StaticRecipe, quantise_static
 
 ROUNDS: Final = 15
 RUNS: Final = 5

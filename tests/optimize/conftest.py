@@ -10,8 +10,8 @@ from tests.optimize.nets import pictures, residual_net
 from sealift.demo.material import default_cache, fetch_wheels, read_material
 from sealift.demo.project import build_model
 from sealift.events import Silent
-from sealift.optimize.calibrate import CalibrationWish, Observed, calibrate
-from sealift.optimize.fuse import fuse
+from sealift.optimize.quantise.calibrate import CalibrationWish, Observed, calibrate
+from sealift.optimize.quantise.fuse import fuse
 
 
 @pytest.fixture(scope="session")

@@ -22,12 +22,12 @@ from tests.optimize.nets import Graph, encoder, mlp, pictures, residual_net, sen
 from sealift.errors import ModelError, UsageError
 from sealift.events import Silent
 from sealift.model.arrays import Arrays
-from sealift.optimize.calibrate import CalibrationWish, Observed, calibrate
-from sealift.optimize.fuse import fuse
-from sealift.optimize.histogram import BINS, Histogram, NotFinite, exponent_of
-from sealift.optimize.probe import grouped
-from sealift.optimize.ranges import METHODS, range_of
-from sealift.optimize.static_int8 import StaticRecipe, quantise_static
+from sealift.optimize.quantise.calibrate import CalibrationWish, Observed, calibrate
+from sealift.optimize.quantise.fuse import fuse
+from sealift.optimize.quantise.histogram import BINS, Histogram, NotFinite, exponent_of
+from sealift.optimize.quantise.probe import grouped
+from sealift.optimize.quantise.ranges import METHODS, range_of
+from sealift.optimize.quantise.static_int8 import StaticRecipe, quantise_static
 
 FLOATS = some.arrays(
     np.float32, st.integers(0, 40), elements=st.floats(width=32, allow_nan=False, allow_infinity=False)
@@ -280,7 +280,7 @@ import os, signal, sys
 from pathlib import Path
 from tests.optimize.nets import pictures
 from sealift.events import Silent
-from sealift.optimize.calibrate import CalibrationWish, calibrate
+from sealift.optimize.quantise.calibrate import CalibrationWish, calibrate
 
 class Dying(Silent):
     seen = 0
@@ -309,7 +309,7 @@ import json, resource, sys
 from pathlib import Path
 from tests.optimize.nets import pictures
 from sealift.events import Silent
-from sealift.optimize.calibrate import CalibrationWish, calibrate
+from sealift.optimize.quantise.calibrate import CalibrationWish, calibrate
 
 class Many:
     def __iter__(self):

@@ -25,9 +25,9 @@ from sealift.model.declaration import (
     TensorOutput,
 )
 from sealift.model.signature import Signature, TensorSpec
-from sealift.optimize.dataset import Dataset, Item, evenly, read_dataset
-from sealift.optimize.item import FileSource
-from sealift.optimize.npz import prepared_tensors
+from sealift.optimize.data.dataset import Dataset, Item, evenly, read_dataset
+from sealift.optimize.data.item import FileSource
+from sealift.optimize.data.npz import prepared_tensors
 from sealift.project.project import ModelEntry
 
 TABLE = TabularInput(

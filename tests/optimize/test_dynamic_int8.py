@@ -13,15 +13,15 @@ from tests.optimize.nets import answers, cosine, encoder, mlp, pictures, residua
 
 from sealift.errors import ModelError
 from sealift.model.onnx_graph import read_signature
-from sealift.optimize.calibrate import Observed
-from sealift.optimize.dynamic_int8 import (
+from sealift.optimize.quantise.calibrate import Observed
+from sealift.optimize.quantise.dynamic_int8 import (
     CONVOLUTIONAL,
     DynamicRecipe,
     is_apt_for_dynamic,
     is_apt_for_static,
     quantise_dynamic,
 )
-from sealift.optimize.static_int8 import StaticRecipe, quantise_static
+from sealift.optimize.quantise.static_int8 import StaticRecipe, quantise_static
 
 
 def running_kinds(model: Path, folder: Path) -> Counter[str]:

@@ -15,8 +15,8 @@ from sealift.events import Silent
 from sealift.model.declaration import EmbeddingOutput, TensorInput, TensorOutput
 from sealift.model.pipeline import build_pipeline
 from sealift.model.service import ServedModel
-from sealift.optimize.dataset import Dataset, read_dataset
-from sealift.optimize.evaluate import VALUES_KEPT, Outcome, evaluate, thinned
+from sealift.optimize.data.dataset import Dataset, read_dataset
+from sealift.optimize.evidence.evaluate import VALUES_KEPT, Outcome, evaluate, thinned
 from sealift.project.project import ModelEntry
 
 

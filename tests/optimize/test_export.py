@@ -21,8 +21,8 @@ from sealift.engine.protocol import EngineOptions
 from sealift.errors import ModelError
 from sealift.model.arrays import Arrays
 from sealift.model.signature import TensorSpec
-from sealift.optimize.architecture import build_module
-from sealift.optimize.export import Exported, export_model
+from sealift.optimize.export.architecture import build_module
+from sealift.optimize.export.model import Exported, export_model
 from sealift.project.project import Architecture, ModelEntry
 
 pytestmark = pytest.mark.slow  # importing PyTorch alone takes seconds

@@ -13,11 +13,11 @@ from tests.optimize.nets import Graph, answers, encoder, mlp, pictures, residual
 
 from sealift.errors import ModelError
 from sealift.model.onnx_graph import read_signature
-from sealift.optimize import fuse as room
-from sealift.optimize.calibrate import Observed
-from sealift.optimize.fuse import FuseWish, fuse
-from sealift.optimize.half import convert_to_half
-from sealift.optimize.static_int8 import StaticRecipe, quantise_static
+from sealift.optimize.quantise import fuse as room
+from sealift.optimize.quantise.calibrate import Observed
+from sealift.optimize.quantise.fuse import FuseWish, fuse
+from sealift.optimize.quantise.half import convert_to_half
+from sealift.optimize.quantise.static_int8 import StaticRecipe, quantise_static
 
 ALL = FuseWish(transformer=True, attention=True)
 

@@ -31,12 +31,12 @@ from sealift.model.graph_weights import read_tensors
 from sealift.model.pipeline import build_pipeline
 from sealift.model.service import ServedModel
 from sealift.model.signature import Signature, TensorSpec
-from sealift.optimize.dataset import Item, read_dataset
-from sealift.optimize.evaluate import Outcome, evaluate
-from sealift.optimize.guard import LABELS_SHIFTED, NOT_TRAINED, suspicions
-from sealift.optimize.item import FileSource
-from sealift.optimize.preprocessing import other_ways
+from sealift.optimize.data.dataset import Item, read_dataset
+from sealift.optimize.data.item import FileSource
+from sealift.optimize.evidence.evaluate import Outcome, evaluate
 from sealift.optimize.report import Suspicion
+from sealift.optimize.suspect.guard import LABELS_SHIFTED, NOT_TRAINED, suspicions
+from sealift.optimize.suspect.preprocessing import other_ways
 from sealift.project.project import ModelEntry
 
 

@@ -12,9 +12,9 @@ from tests.optimize.nets import Graph, answers, cosine, encoder, pictures, resid
 
 from sealift.errors import ModelError
 from sealift.model.onnx_graph import read_signature
-from sealift.optimize.calibrate import Observed
-from sealift.optimize.half import convert_to_half
-from sealift.optimize.static_int8 import StaticRecipe, quantise_static
+from sealift.optimize.quantise.calibrate import Observed
+from sealift.optimize.quantise.half import convert_to_half
+from sealift.optimize.quantise.static_int8 import StaticRecipe, quantise_static
 
 
 def test_it_takes_half_the_room_and_answers_alike(tmp_path: Path) -> None:

@@ -22,11 +22,11 @@ from sealift.model.declaration import (
 )
 from sealift.model.service import ServedModel
 from sealift.model.signature import Signature, TensorSpec
-from sealift.optimize.bootstrap import BCA
-from sealift.optimize.evaluate import Outcome
-from sealift.optimize.labels import class_index, is_positive, label_problems, numbers_of
-from sealift.optimize.metrics import agreement_for, cosine, largest_difference, metrics_for
-from sealift.optimize.paired import UNSEEN, compare
+from sealift.optimize.data.labels import class_index, is_positive, label_problems, numbers_of
+from sealift.optimize.evidence.bootstrap import BCA
+from sealift.optimize.evidence.evaluate import Outcome
+from sealift.optimize.evidence.metrics import agreement_for, cosine, largest_difference, metrics_for
+from sealift.optimize.evidence.paired import UNSEEN, compare
 from sealift.optimize.report import Comparison
 
 HANDLER = "def postprocess(outputs):\n    return 1\n"

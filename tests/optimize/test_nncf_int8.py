@@ -16,7 +16,7 @@ from sealift.engine.protocol import EngineOptions
 from sealift.errors import ModelError, UsageError
 from sealift.events import Silent
 from sealift.model.arrays import Arrays
-from sealift.optimize.nncf_int8 import NncfRecipe, nncf_problem, quantise_nncf
+from sealift.optimize.quantise.nncf_int8 import NncfRecipe, nncf_problem, quantise_nncf
 
 pytestmark = [
     pytest.mark.slow,
@@ -107,7 +107,7 @@ sys.modules["nncf"] = None
 from pathlib import Path
 from sealift.errors import UsageError
 from sealift.events import Silent
-from sealift.optimize.nncf_int8 import NncfRecipe, nncf_problem, quantise_nncf
+from sealift.optimize.quantise.nncf_int8 import NncfRecipe, nncf_problem, quantise_nncf
 try:
     quantise_nncf(Path("net.onnx"), [], NncfRecipe(), Path("out.xml"), Silent())
 except UsageError as error:
@@ -137,7 +137,7 @@ socket.getaddrinfo = refused
 from pathlib import Path
 from tests.optimize.nets import pictures
 from sealift.events import Silent
-from sealift.optimize.nncf_int8 import NncfRecipe, quantise_nncf
+from sealift.optimize.quantise.nncf_int8 import NncfRecipe, quantise_nncf
 quantise_nncf(Path(sys.argv[1]), pictures(2, 12), NncfRecipe(), Path(sys.argv[2]), Silent())
 print(sorted({"torch", "openvino_telemetry", "openvino.tools.ovc"} & set(sys.modules)))
 """

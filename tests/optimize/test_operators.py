@@ -13,8 +13,8 @@ import pytest
 from onnx import NodeProto, TensorProto, helper, numpy_helper
 
 from sealift.errors import ModelError
-from sealift.optimize.engine_limits import EngineLimits, installed_limits, limits_of
-from sealift.optimize.operators import graph_problems, openvino_problems
+from sealift.optimize.export.engine_limits import EngineLimits, installed_limits, limits_of
+from sealift.optimize.export.operators import graph_problems, openvino_problems
 
 ENGINE = f"onnxruntime {onnxruntime.__version__}"
 

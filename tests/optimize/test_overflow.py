@@ -17,11 +17,11 @@ from tests.optimize.nets import Graph, answers, cosine, encoder, mlp, pictures
 
 from sealift.events import Silent
 from sealift.model.arrays import Arrays
-from sealift.optimize.calibrate import CalibrationWish, Observed, calibrate
-from sealift.optimize.dynamic_int8 import DynamicRecipe, quantise_dynamic
-from sealift.optimize.overflow import overflow_risk
-from sealift.optimize.static_int8 import StaticRecipe, quantise_static
-from sealift.optimize.weight_scales import weight_overrides, worst_pairs
+from sealift.optimize.quantise.calibrate import CalibrationWish, Observed, calibrate
+from sealift.optimize.quantise.dynamic_int8 import DynamicRecipe, quantise_dynamic
+from sealift.optimize.quantise.overflow import overflow_risk
+from sealift.optimize.quantise.static_int8 import StaticRecipe, quantise_static
+from sealift.optimize.quantise.weight_scales import weight_overrides, worst_pairs
 
 
 def vpmaddubsw(unsigned: NDArray[np.uint8], signed: NDArray[np.int8]) -> NDArray[np.int16]:

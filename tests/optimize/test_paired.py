@@ -13,10 +13,10 @@ from hypothesis import strategies as st
 from numpy.typing import NDArray
 
 from sealift.errors import ModelFailed
-from sealift.optimize.bootstrap import BCA, bca
-from sealift.optimize.delong import DELONG, areas, midranks
-from sealift.optimize.evaluate import Outcome
-from sealift.optimize.intervals import (
+from sealift.optimize.evidence.bootstrap import BCA, bca
+from sealift.optimize.evidence.delong import DELONG, areas, midranks
+from sealift.optimize.evidence.evaluate import Outcome
+from sealift.optimize.evidence.intervals import (
     NEWCOMBE,
     WILSON,
     chance_of_at_least,
@@ -25,8 +25,8 @@ from sealift.optimize.intervals import (
     unseen_share,
     wilson,
 )
-from sealift.optimize.metric import ItemMetric, LikenessMetric, RankMetric, WholeMetric
-from sealift.optimize.paired import UNSEEN, compare, faster, verdict_of
+from sealift.optimize.evidence.metric import ItemMetric, LikenessMetric, RankMetric, WholeMetric
+from sealift.optimize.evidence.paired import UNSEEN, compare, faster, verdict_of
 from sealift.optimize.report import Comparison, Interval, Verdict
 
 Floats = NDArray[np.float64]

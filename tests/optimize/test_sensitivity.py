@@ -13,10 +13,10 @@ from tests.optimize.nets import Graph, answers, cosine, encoder, pictures, sente
 from sealift.errors import ModelError
 from sealift.events import Silent
 from sealift.model.arrays import Arrays
-from sealift.optimize.calibrate import CalibrationWish, Observed, calibrate
+from sealift.optimize.quantise.calibrate import CalibrationWish, Observed, calibrate
+from sealift.optimize.quantise.sensitivity import exclusion_order, layer_effects
+from sealift.optimize.quantise.static_int8 import StaticRecipe, quantise_static
 from sealift.optimize.report import Layer
-from sealift.optimize.sensitivity import exclusion_order, layer_effects
-from sealift.optimize.static_int8 import StaticRecipe, quantise_static
 
 
 def inputs_of(items: list[tuple[str, Arrays]]) -> list[Arrays]:

@@ -33,12 +33,12 @@ from sealift.errors import ModelError, UsageError
 from sealift.events import Silent
 from sealift.model.arrays import Arrays
 from sealift.model.onnx_graph import read_signature
-from sealift.optimize import graph as graph_file
-from sealift.optimize.calibrate import CalibrationWish, Observed, calibrate
-from sealift.optimize.graph import is_quantised
-from sealift.optimize.overflow import overflow_risk
-from sealift.optimize.ranges import METHODS
-from sealift.optimize.static_int8 import StaticRecipe, quantise_static
+from sealift.optimize.quantise import graph as graph_file
+from sealift.optimize.quantise.calibrate import CalibrationWish, Observed, calibrate
+from sealift.optimize.quantise.graph import is_quantised
+from sealift.optimize.quantise.overflow import overflow_risk
+from sealift.optimize.quantise.ranges import METHODS
+from sealift.optimize.quantise.static_int8 import StaticRecipe, quantise_static
 
 
 def kinds(model: Path) -> Counter[str]:
@@ -164,8 +164,8 @@ import hashlib, sys
 from pathlib import Path
 from tests.optimize.nets import pictures
 from sealift.events import Silent
-from sealift.optimize.calibrate import CalibrationWish, calibrate
-from sealift.optimize.static_int8 import StaticRecipe, quantise_static
+from sealift.optimize.quantise.calibrate import CalibrationWish, calibrate
+from sealift.optimize.quantise.static_int8 import StaticRecipe, quantise_static
 model, folder = Path(sys.argv[1]), Path(sys.argv[2])
 observed = calibrate(model, pictures(3, 12), CalibrationWish(), folder / "state", Silent())
 print(hashlib.sha256(quantise_static(model, observed, StaticRecipe(), folder / "a.onnx").read_bytes()).hexdigest())

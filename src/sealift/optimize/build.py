@@ -11,20 +11,20 @@ from typing import Final
 
 from sealift.events import Progress
 from sealift.model.arrays import Arrays
-from sealift.optimize.calibrate import CalibrationWish, calibrate
 from sealift.optimize.candidates import Built, NotApt
-from sealift.optimize.dynamic_int8 import (
+from sealift.optimize.gates import Bounds
+from sealift.optimize.quantise.calibrate import CalibrationWish, calibrate
+from sealift.optimize.quantise.dynamic_int8 import (
     DynamicRecipe,
     is_apt_for_dynamic,
     is_apt_for_static,
     quantise_dynamic,
 )
-from sealift.optimize.fuse import Fused, FuseWish, fuse
-from sealift.optimize.gates import Bounds
-from sealift.optimize.half import convert_to_half
-from sealift.optimize.overflow import overflow_risk
-from sealift.optimize.static_int8 import StaticRecipe
-from sealift.optimize.static_search import search
+from sealift.optimize.quantise.fuse import Fused, FuseWish, fuse
+from sealift.optimize.quantise.half import convert_to_half
+from sealift.optimize.quantise.overflow import overflow_risk
+from sealift.optimize.quantise.static_int8 import StaticRecipe
+from sealift.optimize.quantise.static_search import search
 from sealift.optimize.subject import REFERENCE, Subject, engine_name
 
 
@@ -148,7 +148,7 @@ def _int8_nncf(shop: Workshop) -> Built:
     _needs_openvino(shop)
     if not shop.subject.material.calibration:
         raise NotApt("static INT8 needs inputs to calibrate on; give [optimize] calibration")
-    from sealift.optimize.nncf_int8 import NncfRecipe, quantise_nncf
+    from sealift.optimize.quantise.nncf_int8 import NncfRecipe, quantise_nncf
 
     folder = shop.empty("int8-nncf")
     source = shop.subject.reference.path
@@ -163,7 +163,7 @@ def _as_onnx(shop: Workshop) -> Built:
     """TorchScript and torch.export archives, for onnxruntime."""
     if served_by(shop.subject) != "torch":
         raise NotApt("only a model that PyTorch serves can gain by becoming ONNX")
-    from sealift.optimize.export import export_model
+    from sealift.optimize.export.model import export_model
 
     folder = shop.empty("onnx")
     exported = export_model(shop.subject.entry, folder)
@@ -191,7 +191,7 @@ def _graph(shop: Workshop) -> Path:
     """The reference itself where it is ONNX; what PyTorch serves is exported. Raises: NotApt. ModelError."""
     served = served_by(shop.subject)
     if served == "torch":
-        from sealift.optimize.export import export_model
+        from sealift.optimize.export.model import export_model
 
         return export_model(shop.subject.entry, shop.empty("exported")).path
     if served != "onnxruntime":

@@ -9,9 +9,9 @@ from typing import Any, Final
 
 from sealift.errors import SealiftError
 from sealift.model.photo import decode_photo
-from sealift.optimize.dataset import Item
-from sealift.optimize.evaluate import Outcome
-from sealift.optimize.metrics import agreement_for
+from sealift.optimize.data.dataset import Item
+from sealift.optimize.evidence.evaluate import Outcome
+from sealift.optimize.evidence.metrics import agreement_for
 from sealift.optimize.report import Difference
 from sealift.optimize.subject import Subject
 

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Final
 
-from sealift.optimize.paired import verdict_of
+from sealift.optimize.evidence.paired import verdict_of
 from sealift.optimize.report import Comparison, Gate, Speed, Verdict
 from sealift.project.project import Optimize
 

@@ -18,12 +18,12 @@ from sealift.optimize.candidates import Built, NotApt
 from sealift.optimize.choose import Chosen, choose
 from sealift.optimize.differences import examples_of
 from sealift.optimize.gates import Bounds
-from sealift.optimize.guard import LABELS_SHIFTED, NOT_TRAINED, suspicions_of
 from sealift.optimize.kept import WORK, Kept, files_in, keep
 from sealift.optimize.machine import int8_kind, this_machine
 from sealift.optimize.report import Data, QualityReport, Standing, Suspicion, Variant
 from sealift.optimize.speed import THOROUGH, Effort, alone
 from sealift.optimize.subject import REFERENCE, Subject, engine_name, subject_of
+from sealift.optimize.suspect.guard import LABELS_SHIFTED, NOT_TRAINED, suspicions_of
 from sealift.optimize.trial import answers_of, judge, not_built
 from sealift.project.optimized import folder_of, source_digest
 from sealift.project.project import ModelEntry, Project

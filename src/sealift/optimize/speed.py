@@ -22,7 +22,7 @@ from sealift.engine.protocol import QUICK_RUN_S, Arrays, EngineOptions, Session
 from sealift.engine.stored import give_back_free_memory
 from sealift.errors import ModelFailed
 from sealift.model.service import ServedModel
-from sealift.optimize.paired import faster
+from sealift.optimize.evidence.paired import faster
 from sealift.optimize.report import Interval, Speed
 
 Clock = Callable[[], float]

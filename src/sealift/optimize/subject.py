@@ -19,10 +19,10 @@ from sealift.model.examples import example_candidates
 from sealift.model.graph_formats import ModelFile, adapt_file
 from sealift.model.pipeline import Pipeline, build_pipeline
 from sealift.model.service import ServedModel
-from sealift.optimize.dataset import Dataset, Item, read_dataset
-from sealift.optimize.evaluate import Outcome, evaluate
-from sealift.optimize.metrics import Metric, metrics_for
-from sealift.optimize.operators import graph_problems, openvino_problems
+from sealift.optimize.data.dataset import Dataset, Item, read_dataset
+from sealift.optimize.evidence.evaluate import Outcome, evaluate
+from sealift.optimize.evidence.metrics import Metric, metrics_for
+from sealift.optimize.export.operators import graph_problems, openvino_problems
 from sealift.project.project import ModelEntry, Project
 from sealift.project.served import served_model
 
@@ -123,7 +123,7 @@ def _metrics(project: Project, reference: ServedModel, material: Material) -> tu
 
 def _reference(entry: ModelEntry, folder: Path) -> tuple[ServedModel, tuple[str, ...]]:
     if entry.needs_export:
-        from sealift.optimize.export import export_model
+        from sealift.optimize.export.model import export_model
 
         exported = export_model(entry, folder)
         model, notes = served_model(entry, exported.path, exported.signature), exported.notes

@@ -13,11 +13,11 @@ from sealift.events import Progress
 from sealift.model.pipeline import build_pipeline
 from sealift.optimize.candidates import Built
 from sealift.optimize.differences import differences_of
-from sealift.optimize.evaluate import Outcome, evaluate
+from sealift.optimize.evidence.evaluate import Outcome, evaluate
+from sealift.optimize.evidence.metrics import agreement_for
+from sealift.optimize.evidence.paired import compare
 from sealift.optimize.gates import Bounds, Measured, gates_of
 from sealift.optimize.kept import files_in
-from sealift.optimize.metrics import agreement_for
-from sealift.optimize.paired import compare
 from sealift.optimize.report import Comparison, Standing, Variant
 from sealift.optimize.speed import Effort, fair_race
 from sealift.optimize.subject import PROOF, Subject, engine_name

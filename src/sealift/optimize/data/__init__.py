@@ -1,0 +1,1 @@
+"""Files -> Items: what a model is calibrated and judged on."""

@@ -1,0 +1,1 @@
+"""Answers of two models -> comparisons with an interval."""

@@ -1,0 +1,1 @@
+"""TorchScript, torch.export archives, weights with their module -> ONNX that was held against them."""

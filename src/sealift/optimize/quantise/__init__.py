@@ -1,0 +1,1 @@
+"""ONNX + calibration items -> smaller models."""
