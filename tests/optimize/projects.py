@@ -47,10 +47,11 @@ def write_model(
     return path
 
 
-def digit_net(path: Path, *, trained: bool = True, width: int = 64) -> Path:
+def digit_net(path: Path, *, trained: bool = True, width: int = 64, outlier: float = 0.0) -> Path:
     """Two convolutions with fixed filters, and a linear layer that was fitted to the first 1,000 digits.
 
-    Takes `(pixels - 127) / 128` of [batch, 1, 32, 32]; knows about 97 % of the other digits.
+    Takes `(pixels - 127) / 128` of [batch, 1, 32, 32]; knows about 97 % of the other digits. `outlier` is the value
+    of one channel between the two, in which eight bits of the others are lost.
     """
     rng = np.random.default_rng(5)
     weights: dict[str, NDArray[Any]] = {
@@ -59,6 +60,9 @@ def digit_net(path: Path, *, trained: bool = True, width: int = 64) -> Path:
         "w2": rng.standard_normal((width, width, 3, 3)) * (0.5 / width**0.5),
         "b2": rng.standard_normal(width) * 0.1,
     }
+    if outlier:
+        weights["w1"][0], weights["b1"][0] = 0, outlier
+        weights["w2"][:, 0] = rng.standard_normal((width, 3, 3)) / outlier
     body = [
         helper.make_node("Conv", ["x", "w1", "b1"], ["c1"], name="conv1", pads=[2, 2, 2, 2]),
         helper.make_node("Relu", ["c1"], ["r1"], name="relu1"),

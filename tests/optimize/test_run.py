@@ -107,6 +107,21 @@ def test_what_is_kept_tells_nobodys_inputs(project: Path) -> None:
     assert not (project / "optimized" / "digits" / ".work").exists()
 
 
+def test_a_layer_that_hurts_stays_in_floating_point_and_both_are_judged(project: Path) -> None:
+    """One channel of 2,000 takes the resolution of the other 63: whole INT8 forgets the digits."""
+    digit_net(project / "net.onnx", outlier=2000.0)
+    report = optimised(digit_project(project, DATA + "max_accuracy_drop_points = 5.0\n"))
+    whole, mixed = report.variant("int8-static"), report.variant("int8-mixed")
+    assert gate(whole, "accuracy") is Verdict.FAILED
+    assert gate(mixed, "accuracy") is Verdict.PASSED
+    assert mixed.recipe["in floating point"] == "conv2, conv1", (
+        "the channel leaves the one and enters the other"
+    )
+    assert {layer.node for layer in mixed.layers if layer.excluded} == {"conv1", "conv2"}
+    assert not any(layer.excluded for layer in whole.layers)
+    assert report.chosen in ("int8-mixed", "fp32"), "which of them is quicker is for the race to say"
+
+
 def test_dynamic_int8_of_a_convolutional_net_is_measured_to_be_slower(project: Path) -> None:
     report = optimised(digit_project(project, DATA + 'candidates = ["int8-dynamic"]\n'))
     found = report.variant("int8-dynamic")

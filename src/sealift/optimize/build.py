@@ -24,7 +24,7 @@ from sealift.optimize.quantise.fuse import Fused, FuseWish, fuse
 from sealift.optimize.quantise.half import convert_to_half
 from sealift.optimize.quantise.overflow import overflow_risk
 from sealift.optimize.quantise.static_int8 import StaticRecipe
-from sealift.optimize.quantise.static_search import search
+from sealift.optimize.quantise.static_search import Found, search
 from sealift.optimize.subject import REFERENCE, Subject, engine_name
 
 
@@ -73,8 +73,8 @@ def served_by(subject: Subject) -> str:
     return engine_name(subject.reference)
 
 
-def build(name: str, shop: Workshop) -> Built:
-    """Write a candidate's files.
+def build(name: str, shop: Workshop) -> tuple[Built, ...]:
+    """Write the files of a candidate, of static INT8 also those with some layers in floating point (`int8-mixed`).
 
     Raises: NotApt: it cannot be made of this model, or makes no sense for it. SealiftError: it failed.
     """
@@ -82,10 +82,12 @@ def build(name: str, shop: Workshop) -> Built:
         raise NotApt(shop.hopeless)
     if "cpu" not in shop.subject.reference.device:
         raise NotApt("candidates are measured on the cpu, and this model is declared for another device only")
-    return _BUILDERS[name](shop)
+    if name == "int8-static":
+        return _int8_static(shop)
+    return (_BUILDERS[name](shop),)
 
 
-def _int8_static(shop: Workshop) -> Built:
+def _int8_static(shop: Workshop) -> tuple[Built, ...]:
     subject, model = shop.subject, _onnx(shop)
     apt, why = is_apt_for_static(model)
     if not apt:
@@ -97,17 +99,21 @@ def _int8_static(shop: Workshop) -> Built:
     )
     recipe = StaticRecipe(overflow_safe=not shop.bounds.target_int8)
     found = search(subject, model, observed, recipe, shop.empty("search"), shop.progress)
-    folder = shop.empty("int8-static")
-    found.path.rename(folder / "model.onnx")
-    served = replace(subject.reference, path=folder / "model.onnx", engine="", precision="int8")
+    return tuple(_static(shop, each, observed.items) for each in found)
+
+
+def _static(shop: Workshop, found: Found, items: int) -> Built:
+    recipe = found.recipe
+    name = "int8-mixed" if recipe.exclude else "int8-static"
+    path = shop.empty(name) / "model.onnx"
+    found.path.rename(path)
+    served = replace(shop.subject.reference, path=path, engine="", precision="int8")
     told = {
-        "ranges": f"{found.recipe.method}, from {observed.items} calibration inputs",
-        "weights": f"per channel, {_SAFE if found.recipe.overflow_safe else '8 bits'}",
-        "in floating point": ", ".join(found.recipe.exclude) or "no layer with weights",
+        "ranges": f"{recipe.method}, from {items} calibration inputs",
+        "weights": f"per channel, {_SAFE if recipe.overflow_safe else '8 bits'}",
+        "in floating point": ", ".join(recipe.exclude) or "no layer with weights",
     }
-    return Built(
-        "int8-static", served, folder, told, found.layers, overflow_risk(folder / "model.onnx").in_words()
-    )
+    return Built(name, served, path.parent, told, found.layers, overflow_risk(path).in_words())
 
 
 def _int8_dynamic(shop: Workshop) -> Built:
@@ -219,7 +225,6 @@ _BUILDERS: Final[Mapping[str, Callable[[Workshop], Built]]] = {
     "fp16": _fp16,
     "int8-dynamic": _int8_dynamic,
     "int8-nncf": _int8_nncf,
-    "int8-static": _int8_static,
     "onnx": _as_onnx,
 }
 _USUAL: Final[Mapping[str, tuple[str, ...]]] = {

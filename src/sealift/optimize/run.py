@@ -126,7 +126,7 @@ def _candidates(run: _Run, progress: Progress) -> Iterator[tuple[str, Built | No
     workshop = Workshop(run.subject, run.work, run.bounds, progress, _hopeless(run.suspicions))
     for name in names_of(run.subject):
         try:
-            yield name, build(name, workshop)
+            yield from ((built.name, built) for built in build(name, workshop))
         except (NotApt, SealiftError) as error:
             yield name, error
 

@@ -74,28 +74,33 @@ class _Search:
 
 def search(
     subject: Subject, model: Path, observed: Observed, recipe: StaticRecipe, folder: Path, progress: Progress
-) -> Found:
-    """Try the ways to choose ranges, then leave the layers that hurt most in floating point, as long as that pays.
+) -> tuple[Found, ...]:
+    """Try the ways to choose ranges; then, where answers were lost, leave the layers that hurt most in floating point.
 
     Args:
         model: the calibrated file. folder: where attempts are written.
+    Returns: all layers quantised, and beside it the mixed one where that agrees clearly better: it is slower and
+        larger, so which of them ships is for the gates and the race to say.
     Raises: ModelError: it cannot be quantised.
     """
     items = evenly(subject.material.calibration, COMPARED)
     expected = _answers(subject, subject.reference, items)
     one = _Search(subject, model, observed, folder, items, expected)
     progress.start("int8-static: choose ranges", len(METHODS))
-    best = _best_method(one, recipe, progress)
+    whole = _best_method(one, recipe, progress)
     progress.start("int8-static: effect of each layer")
     looked_at = [item.prepare(subject.pipeline).inputs for item in evenly(items, LOOKED_AT)]
-    layers = layer_effects(model, observed, best.recipe, looked_at)
+    layers = layer_effects(model, observed, whole.recipe, looked_at)
+    found = [whole]
     target = (1 + subject.project.optimize.min_agreement) / 2
-    if best.agreement < target:
-        best = _without_worst(one, best, exclusion_order(layers), target, progress)
-    marked = tuple(
-        msgspec.structs.replace(each, excluded=each.node in best.recipe.exclude) for each in layers
-    )
-    return replace(best, layers=marked)
+    if whole.agreement < target:
+        mixed = _without_worst(one, whole, exclusion_order(layers), target, progress)
+        found += [mixed] if mixed is not whole else []
+    return tuple(replace(each, layers=_marked(layers, each.recipe)) for each in found)
+
+
+def _marked(layers: Sequence[Layer], recipe: StaticRecipe) -> tuple[Layer, ...]:
+    return tuple(msgspec.structs.replace(each, excluded=each.node in recipe.exclude) for each in layers)
 
 
 def _best_method(one: _Search, recipe: StaticRecipe, progress: Progress) -> Found:
@@ -111,7 +116,7 @@ def _without_worst(
     one: _Search, best: Found, order: Sequence[str], target: float, progress: Progress
 ) -> Found:
     """Leave out 1, 2, 4, ... layers until the target is met; fewer where more gain nothing."""
-    counts = [count for count in EXCLUDED if count <= len(order) // 2]
+    counts = [count for count in EXCLUDED if count < len(order)]
     progress.start("int8-static: without the layers that hurt", len(counts))
     for number, count in enumerate(counts, start=len(METHODS)):
         try:
