@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from PIL import Image
 from tests.demo.played import Played
 
-from sealift.demo import finetune, project, second_act
+from sealift.demo import finetune, project, second_act, views
 from sealift.demo import material as wheels_of
 from sealift.demo.material import Material, default_cache, fetch_wheels, read_material
 from sealift.model.graph_weights import read_tensors
@@ -49,13 +49,15 @@ def played() -> Played:
 
 @pytest.fixture
 def small_material(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Path:
-    """Two photos, no download and no training; the temporary folder is watched."""
+    """Two photos, a view of each, no download and no training; the temporary folder is watched."""
     found = Material(b"", ("a", "b"), {"chelsea.png": png(), "coffee.png": png()}, ("credit",))
     monkeypatch.setattr(wheels_of, "fetch_wheels", lambda cache: None)
     monkeypatch.setattr(wheels_of, "read_material", lambda cache: found)
     monkeypatch.setattr(project, "build_model", lambda parts: b"onnx")
     tuned = finetune.Tuned(b"tuned", 32, 12, 1_280_991, 1.87, 1.65)
     monkeypatch.setattr(second_act, "fine_tune", lambda model, photos: tuned)
+    monkeypatch.setattr(views, "CALIBRATION", 2)
+    monkeypatch.setattr(views, "EVALUATION", 2)
     temporary = tmp_path / "tmp"
     temporary.mkdir()
     monkeypatch.setattr(tempfile, "tempdir", str(temporary))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import io
 import json
 import signal
@@ -16,6 +17,7 @@ from sealift.demo.commands import Background, Completed
 from sealift.demo.journey import DemoOptions, Parts, run_demo
 from sealift.demo.namespace import OfflineState
 from sealift.demo.traffic import Answers, Report
+from sealift.optimize.report import Data, File, Machine, QualityReport, Standing, Variant, encode_report
 
 CLASSES = {"chelsea.png": 282, "coffee.png": 967, "mine.jpg": 3}
 FIRST, MONTHLY, BAD = "1.0.0", "1.1.0", "1.2.0"
@@ -24,6 +26,29 @@ RELEASE = Release(
     target={}, layers={name: LayerRef("0" * 64, 1, 1_000_000) for name in LAYERS}, checks={}, provenance={},
     total_size=3_000_000,
 )  # fmt: skip
+
+MODEL = bytes(2_000_000)
+"""The file that was measured, and the only one on the box."""
+
+
+def measured(chosen: str = "int8-static") -> QualityReport:
+    """What `sealift optimize` leaves: a model four times as large, and `MODEL` made of it."""
+    digests = {"fp32": "f" * 64, "int8-static": hashlib.sha256(MODEL).hexdigest()}
+    if chosen == "fp32":
+        digests["fp32"] = digests["int8-static"]
+    variants = [
+        Variant(
+            name=name,
+            standing=Standing.SHIPS if name == chosen else Standing.REFUSED,
+            files=(File(name="model.onnx", sha256=digests[name], size=size),),
+        )
+        for name, size in (("fp32", 8_000_000), ("int8-static", 2_000_000))
+    ]
+    return QualityReport(
+        model="lite0", project="lite0", version=FIRST, source="", created_with="", prefer="speed",
+        machine=Machine(cpu="", cores=2, features=(), int8="VNNI"), chosen=chosen, verdict="",
+        data=Data(calibration=1, evaluation=1, labelled=0), variants=tuple(variants),
+    )  # fmt: skip
 
 
 def answered(good: int, probability: float = 0.5, **more: object) -> Answers:
@@ -56,7 +81,10 @@ def good_reports() -> list[Report]:
 
 @dataclass
 class Played:
-    """The command line; `stopped` counts what became of the server alone."""
+    """The command line; `stopped` counts what became of the server alone.
+
+    `in_process`: classes that the project itself gives otherwise than the box.
+    """
 
     folder: Path = Path()
     classes: dict[str, int] = field(default_factory=lambda: dict(CLASSES))
@@ -65,6 +93,8 @@ class Played:
     dies_while_starting: bool = False
     traffic_dies: bool = False
     reports: list[Report] = field(default_factory=good_reports)
+    report: QualityReport | None = field(default_factory=measured)
+    in_process: dict[str, int] = field(default_factory=dict)
     ends_of_install: list[int] = field(default_factory=lambda: [0, 0, 61])
     ran: list[str] = field(default_factory=list)
     shown: list[list[str]] = field(default_factory=list)
@@ -118,18 +148,24 @@ class Played:
         if verb == "time":
             return json.dumps(dict.fromkeys(photos, 6.54))
         if verb == "predict" and "--json" in argv:
-            found = [self.classes.get(photo, self.classes.get(Path(photo).name, 3)) for photo in photos]
+            known = {**self.classes, **(self.in_process if "--project" in argv else {})}
+            found = [known.get(photo, known.get(Path(photo).name, 3)) for photo in photos]
             answers = [
                 {"prediction": index, "label": f"label {index}", "probabilities": [{"probability": 0.75}]}
                 for index in found
             ]
             return json.dumps({"schema": 1, "answers": answers})
+        if verb == "optimize" and self.report is not None:
+            place = self.folder / "project" / "optimized" / "lite0"
+            place.mkdir(parents=True, exist_ok=True)
+            (place / "report.json").write_bytes(encode_report(self.report))
         if verb == "pack":
             self._pack()
         if verb == "install" and not (self.folder / "box").exists():
-            (self.folder / "box").mkdir()
-            (self.folder / "box" / "one").write_bytes(bytes(2_000_000))
-            (self.folder / "box" / "two").hardlink_to(self.folder / "box" / "one")
+            models = self.folder / "box" / "current" / "lite0" / "application" / "models"
+            models.mkdir(parents=True)
+            (self.folder / "box" / "one").write_bytes(MODEL)
+            (models / "model.onnx").hardlink_to(self.folder / "box" / "one")
         return f"{verb} says hello\n"
 
     def _pack(self) -> None:

@@ -24,13 +24,16 @@ pytestmark = pytest.mark.usefixtures("small_material")
 def test_the_box_side_runs_inside_the_gap_and_the_rest_outside(played: Played) -> None:
     code, _ = demo(played)
     assert code == 0
-    first = ["keys", "pack", "inspect", "install", "serve", "wait", "predict", "predict", "time", "status"]
-    update = ["pack", "inspect", "config", "traffic", "install"]
-    bad = ["pack", "traffic", "install", "status"]
+    first = ["optimize", "keys", "pack", "inspect"]
+    there = ["install", "serve", "wait", "predict", "predict"]
+    in_process = ["predict"]
+    asked = ["time", "status"]
+    update = ["optimize", "pack", "inspect", "config", "traffic", "install"]
+    bad = ["optimize", "pack", "traffic", "install", "status"]
     back = ["traffic", "rollback", "activate", "status"]
-    assert played.ran == [*first, *update, *bad, *back]
+    assert played.ran == [*first, *there, *in_process, *asked, *update, *bad, *back]
     assert played.inside == [
-        *first[3:], "config", "traffic", "install", "traffic", "install", "status", *back
+        *there, *asked, "config", "traffic", "install", "traffic", "install", "status", *back
     ]  # fmt: skip
     assert played.stopped == 1
 
@@ -111,7 +114,19 @@ def test_a_wrong_answer_fails_the_demo(photo: str, index: int, played: Played, s
 
 @pytest.mark.parametrize(
     "verb",
-    ["keys", "pack", "inspect", "install", "predict", "time", "status", "config", "rollback", "activate"],
+    [
+        "optimize",
+        "keys",
+        "pack",
+        "inspect",
+        "install",
+        "predict",
+        "time",
+        "status",
+        "config",
+        "rollback",
+        "activate",
+    ],
 )
 def test_a_failing_command_is_shown_and_its_exit_code_is_the_demos(
     verb: str, played: Played, small_material: Path
@@ -141,7 +156,7 @@ def test_a_server_that_never_becomes_healthy_is_given_up(
     assert played.stopped >= 1
 
 
-@pytest.mark.parametrize("verb", ["pack", "install", "predict", "config", "rollback"])
+@pytest.mark.parametrize("verb", ["optimize", "pack", "install", "predict", "config", "rollback"])
 def test_ctrl_c_stops_the_server_and_leaves_nothing(verb: str, played: Played, small_material: Path) -> None:
     played.interrupt_at = verb
     code, story = demo(played)
@@ -183,5 +198,6 @@ def test_the_real_demo_runs_from_the_weights_to_the_rollback(wheels: Path) -> No
     assert done.returncode == 0, done.stdout + done.stderr
     assert "tiger cat (282)" in done.stdout
     assert "espresso (967)" in done.stdout
+    assert "6 of 6 answers are those of that file in process" in done.stdout
     assert "1.2.0 was active, was bad, and was taken back; 1.1.0 serves again" in done.stdout
     assert max(map(len, done.stdout.splitlines())) <= 100

@@ -10,13 +10,14 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
-from sealift.demo import material, project
+from sealift.demo import material, measured, project, views
 from sealift.demo.answers import check_expected, read_answers
 from sealift.demo.commands import Background
 from sealift.demo.material import Material
 from sealift.demo.stage import PREFIX, PROJECT, SEALIFT, SIGNING, Box, CommandFailed, Gap, Stage, exit_code
 from sealift.demo.workplace import free_port, make_secret
 from sealift.errors import NotServing, SealiftError
+from sealift.optimize.report import QualityReport
 
 READY_WITHIN_S: Final = 90
 _PROBE: Final = (sys.executable, "-m", "sealift.demo.probe")
@@ -46,6 +47,7 @@ def prepare(stage: Stage, cache: Path, own_photos: Sequence[Path]) -> Prepared:
     with stage.timed("build the ONNX model"):
         model = project.build_model(parts)
     root = project.write_project(stage.folder / PROJECT, parts, model)
+    views.give_views(root, parts.photos)
     stage.screen.note(f"{PROJECT}/sealift.toml")
     stage.screen.echo((root / "sealift.toml").read_text())
     packages = project.package_versions(project.PROJECT_VERSION).items()
@@ -57,10 +59,16 @@ def prepare(stage: Stage, cache: Path, own_photos: Sequence[Path]) -> Prepared:
     )
 
 
+def optimize(stage: Stage) -> QualityReport:
+    """The smaller and faster model, or the reasons why there is none."""
+    stage.screen.step("3. Make it smaller and faster, as far as that can be measured")
+    return measured.optimize(stage, "optimize")
+
+
 def pack(stage: Stage) -> None:
     """Keys, and the full bundle on the folder `usb`."""
     passphrase = make_secret(stage.folder / "passphrase")
-    stage.screen.step("3. Make signing keys (thrown away with the demo) and pack one signed bundle")
+    stage.screen.step("4. Make signing keys (thrown away with the demo) and pack one signed bundle")
     secret = ("--passphrase-file", passphrase.name, "--no-input")
     stage.sealift("make keys", ["keys", "init", "keys", *secret])
     (stage.folder / "usb").mkdir()
@@ -72,7 +80,7 @@ def pack(stage: Stage) -> None:
 @contextlib.contextmanager
 def serving(stage: Stage, gap: Gap, photos: Sequence[Path]) -> Iterator[Box]:
     """Install, and serve while the caller goes on; a failure of the story shows what the server said."""
-    stage.screen.step("4. The box: install, serve and predict where there is no network")
+    stage.screen.step("5. The box: install, serve and predict where there is no network")
     install(stage, gap)
     with running(stage, gap, project.PROJECT_NAME, photos) as box:
         yield box
@@ -148,6 +156,13 @@ def _predict(stage: Stage, box: Box) -> list[tuple[str, ...]]:
     stage.sealift("predict", ["predict", *photos, "--url", box.url], box.gap)
     argv = [*SEALIFT, "predict", *photos, "--url", box.url, "--json", "-q"]
     answers = read_answers(stage.quiet(box.gap.wrap(argv)))
+    measured.require_installed(stage)
+    own = {
+        str(photo): answer
+        for photo, answer in zip(box.photos, answers, strict=True)
+        if not photo.is_absolute()
+    }
+    measured.require_same_answers(stage, own)
     latency_ms = stage.quiet(box.gap.wrap([*_PROBE, "time", box.url, *photos]))
     rows: list[tuple[str, ...]] = []
     for photo, answer in zip(box.photos, answers, strict=True):

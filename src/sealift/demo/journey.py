@@ -11,13 +11,14 @@ from typing import TextIO
 from sealift.bundle import layout
 from sealift.bundle.documents import Release, decode_release
 from sealift.bundle.source import document, open_source
-from sealift.demo import first_act, material, project, second_act
+from sealift.demo import first_act, material, measured, project, second_act
 from sealift.demo.commands import Runner, Subprocesses
 from sealift.demo.namespace import AirGap
 from sealift.demo.screen import Screen
 from sealift.demo.stage import PROJECT, CommandFailed, Gap, Stage, megabytes
 from sealift.demo.workplace import sigterm_as_interrupt, tree_size, work_folder
 from sealift.errors import UsageError
+from sealift.optimize.report import QualityReport
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,7 +40,7 @@ class Parts:
 
 
 def run_demo(options: DemoOptions, out: TextIO, parts: Parts | None = None) -> int:
-    """Pack, carry, install and serve EfficientNet-Lite0; a month later update it, take a bad release back, roll back.
+    """Optimise, pack, carry and serve EfficientNet-Lite0; a month later update it, survive a bad one, roll back.
 
     Downloads 44 MB the first time. Leaves nothing behind but that cache, unless `keep` is given; ends
     what it started, also on failure, Ctrl-C and SIGTERM.
@@ -83,6 +84,7 @@ def play(
 def _travel(options: DemoOptions, stage: Stage, open_gap: Callable[[], AbstractContextManager[Gap]]) -> None:
     stage.screen.title("sealift demo: one real model, from the engineer's desk to a box without a network")
     prepared = first_act.prepare(stage, options.cache or material.default_cache(), options.photos)
+    quality = first_act.optimize(stage)
     first_act.pack(stage)
     [bundle] = stage.carried()
     release = decode_release(document(open_source(bundle), layout.RELEASE))
@@ -95,16 +97,18 @@ def _travel(options: DemoOptions, stage: Stage, open_gap: Callable[[], AbstractC
         second_act.survive(stage, box, sent)
         second_act.return_and_back(stage, box, sent)
     stage.screen.step("Sizes")
-    _sizes(stage, release)
+    _sizes(stage, release, quality)
     stage.screen.step("Times")
     stage.screen.table([("step", "seconds"), *((name, f"{took:.1f}") for name, took in stage.times)])
     _farewell(stage, options.keep)
 
 
-def _sizes(stage: Stage, release: Release) -> None:
-    model = stage.folder / PROJECT / "model.onnx"
+def _sizes(stage: Stage, release: Release, quality: QualityReport) -> None:
     rows = [("what", "files", "MB", "of the full bundle")]
-    rows.append(("model.onnx", "1", megabytes(model.stat().st_size), ""))
+    rows += [
+        (title, str(len(variant.files)), megabytes(variant.size), "")
+        for title, variant in measured.sizes(quality)
+    ]
     rows += [
         (f"layer {name}", f"{layer.files:,}", megabytes(layer.size), "")
         for name, layer in release.layers.items()

@@ -61,7 +61,6 @@ import io
 
 import numpy as np
 import simplejpeg
-import tifffile
 from PIL import Image
 
 
@@ -79,6 +78,8 @@ def read(photo: bytes) -> np.ndarray:
     if simplejpeg.is_jpeg(photo):
         return simplejpeg.decode_jpeg(photo)
     if photo[:4] in (b"II*\\0", b"MM\\0*"):
+        import tifffile  # TIFF is rare, and starting is quicker without
+
         return tifffile.imread(io.BytesIO(photo))
     return np.asarray(Image.open(io.BytesIO(photo)))
 '''
@@ -103,7 +104,7 @@ def write_project(directory: Path, material: Material, model: bytes) -> Path:
     Raises: HostError: the folder cannot be written.
     """
     golden = directory / "data" / "golden"
-    with _writing():
+    with writing():
         golden.mkdir(parents=True)
         (directory / "sealift.toml").write_text(_PROJECT_FILE)
         (directory / "pylock.toml").write_text(packages_of(PROJECT_VERSION))
@@ -117,7 +118,7 @@ def write_project(directory: Path, material: Material, model: bytes) -> Path:
 
 def change_monthly(directory: Path, model: bytes) -> None:
     """The monthly change: another model, newer packages, the next version. Raises: HostError."""
-    with _writing():
+    with writing():
         (directory / "model.onnx").write_bytes(model)
         (directory / "pylock.toml").write_text(packages_of(MONTHLY_VERSION))
         _set_version(directory, MONTHLY_VERSION)
@@ -125,7 +126,7 @@ def change_monthly(directory: Path, model: bytes) -> None:
 
 def change_badly(directory: Path) -> None:
     """A handler that is right for every golden photo and fails on grey ones. Raises: HostError."""
-    with _writing():
+    with writing():
         (directory / "handler.py").write_text(BAD_HANDLER)
         _set_version(directory, BAD_VERSION)
         with (directory / "sealift.toml").open("a") as file:
@@ -149,7 +150,7 @@ def write_grey_photos(folder: Path, material: Material) -> list[Path]:
     Returns: `grey/NAME.png`, relative to `folder`. Raises: HostError: they cannot be written.
     """
     names = {name: Path("grey", f"{Path(name).stem}-grey.png") for name in GREY if name in material.photos}
-    with _writing():
+    with writing():
         (folder / "grey").mkdir()
         for name, path in names.items():
             Image.open(io.BytesIO(material.photos[name])).convert("L").save(folder / path)
@@ -164,7 +165,8 @@ def _set_version(directory: Path, version: str) -> None:
 
 
 @contextlib.contextmanager
-def _writing() -> Iterator[None]:
+def writing() -> Iterator[None]:
+    """Raises: HostError: for every OSError inside."""
     try:
         yield
     except OSError as error:

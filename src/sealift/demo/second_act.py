@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Final
 
 from sealift.bundle import layout
-from sealift.demo import project
+from sealift.demo import measured, project
 from sealift.demo.finetune import LABELS, fine_tune
 from sealift.demo.first_act import Prepared
 from sealift.demo.project import BAD_VERSION, HANDLER_MISTAKE, MONTHLY_VERSION, PROJECT_NAME, PROJECT_VERSION
@@ -21,7 +21,7 @@ WATCH: Final = ("watch.window_s=5", "watch.requests=100")
 
 def change_monthly(stage: Stage, prepared: Prepared) -> None:
     """Fine-tune, take newer packages, and pack only what changed."""
-    stage.screen.step("5. A month later: the model has learned, and two packages are newer")
+    stage.screen.step("6. A month later: the model has learned, and two packages are newer")
     with stage.timed("fine-tune the model"):
         tuned = fine_tune(prepared.model, prepared.material.photos)
     project.change_monthly(stage.folder / PROJECT, tuned.model)
@@ -34,13 +34,15 @@ def change_monthly(stage: Stage, prepared: Prepared) -> None:
     changed = ", ".join(f"{name} {older[name]} -> {version}" for name, version in newer.items())
     stage.screen.note(f"pylock.toml: {changed}")
     stage.screen.note(f"sealift.toml: version {PROJECT_VERSION} -> {MONTHLY_VERSION}")
+    stage.screen.note("pack would refuse what was measured for another model, so it is measured again:")
+    measured.optimize(stage, "optimize again")
     first = _pack_delta(stage, "pack the delta", MONTHLY_VERSION)
     stage.sealift("", ["inspect", "usb", "--against", first, "--trust", "keys/root.json"])
 
 
 def update(stage: Stage, box: Box, photos: Sequence[Path]) -> None:
     """Install the delta while a client that never retries keeps sending."""
-    stage.screen.step("6. Update the box, while a client that never retries keeps sending photos")
+    stage.screen.step("7. Update the box, while a client that never retries keeps sending photos")
     stage.sealift("", ["config", "set", PROJECT_NAME, *WATCH, *PREFIX], box.gap)
     stage.screen.note("that is a short watch, for a demo; without it: 10 minutes and 200 requests")
     stage.screen.note(
@@ -54,15 +56,18 @@ def update(stage: Stage, box: Box, photos: Sequence[Path]) -> None:
     took_s = release_answers(report, MONTHLY_VERSION).first_s - witness.started_s
     stage.note_within("update, until committed", "until the new release answers", took_s)
     _compare(stage, report)
+    measured.require_installed(stage)
 
 
 def survive(stage: Stage, box: Box, photos: Sequence[Path]) -> None:
     """A third release passes every check, goes bad under traffic, and is taken back without anybody."""
-    stage.screen.step("7. A bad release: right for every golden photo, wrong for those that come by night")
+    stage.screen.step("8. A bad release: right for every golden photo, wrong for those that come by night")
     project.change_badly(stage.folder / PROJECT)
     stage.screen.note(f"sealift.toml: version {BAD_VERSION}, and a handler of the team's own")
     stage.screen.note("handler.py has one mistake, for a grey photo has no third axis:")
     stage.screen.echo(f"    {HANDLER_MISTAKE}")
+    stage.screen.note("it prepares the photos now, so the model is measured with it:")
+    measured.optimize(stage, "optimize with the handler")
     _pack_delta(stage, "pack the bad one", BAD_VERSION)
     witness = Witness(stage, box, photos)
     argv = ["install", "usb", "--wait", *PREFIX]
@@ -80,7 +85,7 @@ def survive(stage: Stage, box: Box, photos: Sequence[Path]) -> None:
 
 def return_and_back(stage: Stage, box: Box, photos: Sequence[Path]) -> None:
     """The operator's own way back to the first release, and forth again."""
-    stage.screen.step("8. Somebody wants the first release back, and then the second one again")
+    stage.screen.step("9. Somebody wants the first release back, and then the second one again")
     witness = Witness(stage, box, photos)
     stage.sealift("rollback", ["rollback", PROJECT_NAME, *PREFIX], box.gap)
     stage.sealift("and forth again", ["activate", PROJECT_NAME, MONTHLY_VERSION, *PREFIX], box.gap)
