@@ -14,9 +14,10 @@ def configure(parser: argparse.ArgumentParser) -> None:
     """Arguments of `demo`."""
     add_common(
         parser,
-        "Pack EfficientNet-Lite0, carry it to a box without network (a network namespace), install, serve and "
-        "classify real photos; a month later carry a small delta, update under load, survive a bad release, and "
-        "roll back. Takes about a minute. Needs the package index once, for the weights and photos.",
+        "Make EfficientNet-Lite0 smaller and faster, pack it, carry it to a box without network (a network "
+        "namespace), install, serve and classify real photos; a month later carry a small delta, update under load, "
+        "survive a bad release, and roll back. Takes about two minutes. Needs the package index once, for the "
+        "weights and photos.",
         "  sealift demo\n  sealift demo --photo my-cat.jpg\n  sealift demo --keep /tmp/demo",
     )
     parser.add_argument("--photo", type=Path, action="append", metavar="FILE", help="classify this one too")

@@ -44,7 +44,7 @@ GROUPS: Final[dict[str, dict[str, str]]] = {
     },
     "More": {
         "bench": "how much a service takes: latency against rate, and the knee",
-        "demo": "the whole journey with a real model, in about a minute",
+        "demo": "the whole journey with a real model, in about two minutes",
     },
 }
 HIDDEN: Final = {"_worker": "worker", "_check": "check", "_record": "record"}
