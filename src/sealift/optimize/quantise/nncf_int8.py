@@ -139,7 +139,8 @@ def _nncf() -> Any:
         raise UsageError(
             f"INT8 for OpenVINO needs the packages nncf and openvino: {error}", next_step=_INSTALL
         ) from error
-    nncf.set_log_level(logging.ERROR)
+    # Not nncf.set_log_level: what handles its logger's records may handle others' too.
+    logging.getLogger("nncf").setLevel(logging.ERROR)
     return nncf
 
 
