@@ -13,6 +13,7 @@ from tests.inspect.desk import CHECKS, CREATED_S, a_release, opened, pack_releas
 from sealift.errors import MalformedBundle
 from sealift.inspect.as_json import facts_json
 from sealift.inspect.contents import Contents
+from sealift.inspect.difference import Change, _checks, _mapping
 from sealift.inspect.facts import Facts, facts_of
 from sealift.inspect.page import page_of
 from sealift.inspect.standing import standing_of
@@ -81,6 +82,13 @@ def test_json_has_it_too_and_a_model_that_nobody_optimised_has_none(tmp_path: Pa
     assert [each["name"] for each in parts["quality"]["tried"]] == ["fp32", "int8-static", "fp16"]
     assert parts["variants"] == ["int8-static", "fp32"]
     assert (risk["quality"], risk["variants"]) == (None, [])
+
+
+def test_since_an_older_release_the_verdict_is_what_changed(tmp_path: Path) -> None:
+    (tmp_path / "old").mkdir()
+    older, newer = optimised(tmp_path / "old", verdict="fp32 ships"), optimised(tmp_path)
+    changed = _mapping(_checks(older), _checks(newer))
+    assert changed == [Change("quality of parts", "fp32 ships", VERDICT)]
 
 
 def test_a_report_that_is_not_the_signed_one_is_refused(tmp_path: Path) -> None:

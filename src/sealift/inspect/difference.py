@@ -12,6 +12,7 @@ from sealift.inspect.bill import BILL, Package
 from sealift.inspect.facts import Facts
 from sealift.inspect.models import SERVICE, Model, Tensor
 from sealift.inspect.node import compact
+from sealift.inspect.quality import CHECK
 from sealift.inspect.visible import counted, short_of, size_in_words
 
 
@@ -75,7 +76,7 @@ def compare(newer: Facts, older: Facts, new_bundle: UnverifiedBundle, old: Unver
         "packages": _packages(older.packages, newer.packages),
         "models": _models(older.models, newer.models),
         "target": _mapping(older.release.target, newer.release.target),
-        "checks and gates": _mapping(older.release.checks, newer.release.checks),
+        "checks and gates": _mapping(_checks(older), _checks(newer)),
         "provenance": _mapping(older.release.provenance, newer.release.provenance),
         "signatures": _signers(older, newer),
     }
@@ -204,6 +205,14 @@ def _tensors(what: str, older: Sequence[Tensor], newer: Sequence[Tensor]) -> lis
     if not found and list(old) != list(new):
         found.append(Change(f"{what}s, their order", ", ".join(old), ", ".join(new)))
     return found
+
+
+def _checks(facts: Facts) -> dict[str, Any]:
+    """What was found at pack time; of optimised models their verdict alone, for it stands with each model."""
+    checks = dict(facts.release.checks)
+    checks.pop(CHECK, None)
+    qualities = {model.name: model.quality for model in facts.models or () if model.quality is not None}
+    return checks | {f"quality of {name}": quality.verdict for name, quality in qualities.items()}
 
 
 def _mapping(older: Mapping[str, Any], newer: Mapping[str, Any]) -> list[Change]:

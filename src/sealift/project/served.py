@@ -60,6 +60,8 @@ def prepare_models(project: Project, destination: Path) -> Prepared:
 def _told(error: SealiftError) -> tuple[str, ...]:
     """Everything that the error says, its way out included: one model of several has no last line of its own."""
     texts = error.problems or (error.message,)
+    if error.problems and error.message:
+        texts = (f"{error.message}: {texts[0]}", *texts[1:])
     return (*texts[:-1], f"{texts[-1]}; {error.next_step}") if error.next_step else texts
 
 

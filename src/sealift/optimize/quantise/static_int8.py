@@ -20,7 +20,7 @@ from sealift.optimize.quantise.activations import (
     with_followers,
 )
 from sealift.optimize.quantise.calibrate import Observed
-from sealift.optimize.quantise.graph import constants, read_graph, write_graph
+from sealift.optimize.quantise.graph import constants, prune_initialisers, read_graph, write_graph
 from sealift.optimize.quantise.int8_edges import flatten_biases, keep_float_answers, shield_floats
 from sealift.optimize.quantise.onnxruntime_tool import INFERRED, quiet, without_mark
 from sealift.optimize.quantise.ranges import MINMAX
@@ -74,6 +74,7 @@ def quantise_static(model: Path, observed: Observed, recipe: StaticRecipe, desti
     quantised = _quantised(model, graph, asked, nodes, ranges)
     keep_float_answers(quantised.graph, asked.kinds)
     shield_floats(quantised.graph)
+    prune_initialisers(quantised.graph)
     return write_graph(quantised, destination)
 
 
