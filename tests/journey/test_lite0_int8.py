@@ -185,5 +185,6 @@ def test_a_file_that_is_not_what_was_measured_is_refused_by_name(what: str, int8
     path = place / ("report.json" if what == "report" else f"{folder}/model.onnx")
     path.write_bytes(path.read_bytes()[:-2] + b"?}")
     said = refused(desk)
-    assert f"model lite0: {path.relative_to(place)}: expected sha256 " in said
+    measured = "model lite0: optimized/lite0 is not what was measured: "
+    assert f"{measured}{path.relative_to(place)}: expected sha256 " in said
     assert said.rstrip().endswith(f"; sealift optimize {desk / 'lite0'}")
