@@ -36,7 +36,7 @@ def test_an_openvino_model_gains_by_bf16_or_nncf_and_serves_what_was_measured(tm
 
     folder = tmp_path / "ir"
     openvino.save_model(
-        openvino.convert_model(digit_net(folder / "net.onnx")), folder / "net.xml", compress_to_fp16=False
+        openvino.Core().read_model(digit_net(folder / "net.onnx")), folder / "net.xml", compress_to_fp16=False
     )
     write_digits(folder / "calibration", range(1000, 1064), labelled=False)
     write_digits(folder / "evaluation", range(1100, 1250))
