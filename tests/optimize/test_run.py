@@ -219,6 +219,8 @@ def test_a_model_that_is_too_large_in_every_form_is_refused(project: Path) -> No
     folder = digit_project(project, DATA, more="[limits]\nmax_model_mb = 0.02\n")
     with pytest.raises(ModelError, match=r"fp32, which would ship, is 0\.2 MB .* max_model_mb permits 0\.02"):
         optimised(folder)
+    kept = [path.name for path in (folder / "optimized").rglob("*") if path.is_file()]
+    assert kept == ["calibration.npz"], "nothing counts but how far calibration came"
 
 
 def test_a_model_that_is_too_large_may_become_small_enough(project: Path, tmp_path: Path) -> None:

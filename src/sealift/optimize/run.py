@@ -158,7 +158,9 @@ def _judged(
 def _kept(run: _Run, variants: list[Variant], folders: dict[str, Path]) -> QualityReport:
     chosen = choose(variants, run.bounds.wish)
     report = _report(run, chosen)
-    keep(run.folder, Kept(report, chosen.travels, folders, run.subject.reference.signature))
+    if report.variant(chosen.ships).size <= run.bounds.permitted_bytes:
+        # What is too large to travel never replaces what an earlier run kept.
+        keep(run.folder, Kept(report, chosen.travels, folders, run.subject.reference.signature))
     return report
 
 
