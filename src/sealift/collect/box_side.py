@@ -11,6 +11,7 @@ from sealift.errors import UsageError
 
 CONNECTED_ONLY = (
     "cli/against.py",
+    "cli/assembling.py",
     "cli/demo.py",
     "cli/explaining.py",
     "cli/init.py",
@@ -18,6 +19,7 @@ CONNECTED_ONLY = (
     "cli/lock.py",
     "cli/optimize.py",
     "cli/pack.py",
+    "cli/recording.py",
     "cli/signing.py",
     "collect/*",
     "demo/*",

@@ -1,0 +1,138 @@
+"""Project + Target -> a complete release tree, and what release.json and the engineer are told of it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from datetime import datetime
+from pathlib import Path
+from typing import Any
+
+from sealift import __version__
+from sealift.cli.recording import hands_for, record
+from sealift.collect.layers import write_layers
+from sealift.collect.lock import Collected, collect_wheels
+from sealift.collect.pip_download import CollectOptions
+from sealift.collect.runtime import box_side_for
+from sealift.collect.sbom import BilledModel, software_bill
+from sealift.collect.wheel import sha256_of
+from sealift.errors import UsageError
+from sealift.inspect.quality import CHECK
+from sealift.model.service import ServedModel
+from sealift.pack.application import write_application
+from sealift.pack.gates import GateReport, Package, check_gates
+from sealift.project.project import Project
+from sealift.target.target import Target
+
+
+@dataclass(frozen=True, slots=True)
+class Assembled:
+    """`tree` has one folder per layer, complete. `target`, `checks` and `provenance` go into release.json;
+    `bill` makes the bill of materials for a time of creation; `notes` are for the engineer."""
+
+    tree: Path
+    target: Target
+    checks: Mapping[str, Any]
+    provenance: Mapping[str, Any]
+    bill: Callable[[str], bytes]
+    notes: tuple[str, ...]
+
+
+def assemble(project: Project, target: Target, tree: Path, options: CollectOptions) -> Assembled:
+    """Bring together everything the service needs on its box, and record what it answers.
+
+    Args:
+        tree: a folder that does not exist yet.
+    Raises: UsageError: something cannot travel to the target, all problems of a step at once.
+        GateFailed: a gate of the project. IncompatibleHost: this machine lacks the target's Python.
+    """
+    (tree / "application").mkdir(parents=True)
+    options.progress.start("read the models")
+    application = write_application(project, tree / "application")
+    collected = collect_wheels(project.python, target, options, box=box_side_for(application.models))
+    _refuse_missing_engines(application.models, collected)
+    gates = check_gates(project.gates, _packages(project, collected), None)
+    gates.require_passed()
+    target = _narrowed(target, project, collected)
+    hands = hands_for(target, collected)
+    left_out = write_layers(collected, tree, hands.interpreter.path, options.progress)
+    options.progress.start("record golden inputs")
+    golden_notes = record(hands, tree, project.golden, collected, options)
+    return Assembled(
+        tree=tree,
+        target=target,
+        checks=_checks(golden_notes, gates, application.notes, application.quality),
+        provenance={"packer": f"sealift {__version__}", "python": hands.interpreter.version},
+        bill=_bill(project, application.models, collected),
+        notes=(*application.notes, *golden_notes, *collected.notes, *left_out),
+    )
+
+
+def _checks(
+    golden_notes: Sequence[str],
+    gates: GateReport,
+    model_notes: Sequence[str],
+    quality: Mapping[str, Mapping[str, str]],
+) -> dict[str, Any]:
+    return {
+        "golden_checked": not any("not golden-checked" in note for note in golden_notes),
+        "golden_notes": list(golden_notes),
+        "gates": dict(gates.results),
+        "model_notes": list(model_notes),
+        **({CHECK: dict(quality)} if quality else {}),
+    }
+
+
+def _refuse_missing_engines(models: Sequence[ServedModel], collected: Collected) -> None:
+    """Raises: UsageError: a variant needs an engine that no wheel brings; said before an hour of packing is over."""
+    carried = {wheel.name for wheel in (*collected.runtime, *collected.dependencies)}
+    needed = {each.engine for model in models for each in model.variants if each.engine} - carried
+    if needed:
+        raise UsageError(
+            f"what sealift optimize chose runs on {', '.join(sorted(needed))}, which the release would lack",
+            next_step=f"add {' and '.join(sorted(needed))} to [python] requirements, or leave its candidates out",
+        )
+
+
+def _packages(project: Project, collected: Collected) -> list[Package]:
+    """Everything with a licence: wheels, sealift itself, and models that state one (one's own need not)."""
+    parts = (("runtime", collected.runtime), ("dependencies", collected.dependencies))
+    found = [
+        Package(wheel.name, wheel.version, wheel.licence, layer)
+        for layer, wheels in parts
+        for wheel in wheels
+    ]
+    found.append(Package("sealift", __version__, "Apache-2.0", "runtime"))
+    found += [
+        Package(model.name, project.version, model.license, "application")
+        for model in project.models
+        if model.license
+    ]
+    return found
+
+
+def _bill(project: Project, models: Sequence[ServedModel], collected: Collected) -> Callable[[str], bytes]:
+    licences = {entry.name: entry.license for entry in project.models}
+    billed = [
+        BilledModel(
+            name=model.name,
+            sha256=sha256_of(model.path),
+            size=model.path.stat().st_size,
+            licence=licences[model.name],
+            signature=model.signature,
+        )
+        for model in models
+    ]
+
+    def bill(created: str) -> bytes:
+        return software_bill(
+            project.name, project.version, collected, billed, datetime.fromisoformat(created)
+        )
+
+    return bill
+
+
+def _narrowed(target: Target, project: Project, collected: Collected) -> Target:
+    """The oldest C library that the wheels run with, where the project states none."""
+    stated = project.target.glibc or project.target.preset
+    return target if stated else replace(target, glibc=collected.glibc)
