@@ -14,6 +14,7 @@ CONNECTED_ONLY = (
     "cli/assembling.py",
     "cli/demo.py",
     "cli/explaining.py",
+    "cli/export*.py",
     "cli/init.py",
     "cli/keys.py",
     "cli/lock.py",
@@ -34,6 +35,7 @@ CONNECTED_ONLY = (
     "project/served.py",
     "project/templates.py",
     "project/weights_scaffold.py",
+    "scale/*",
 )
 """What stays on the connected machine: patterns of paths inside the package; `*` spans folders.
 

@@ -1,0 +1,1 @@
+"""Release -> what runs it elsewhere: OCI images."""

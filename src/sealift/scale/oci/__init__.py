@@ -1,0 +1,1 @@
+"""VerifiedBundle -> OCI image layout."""
