@@ -39,6 +39,7 @@ class FakeBox:
     is_served: bool = False
     worker_fails: bool = False
     will_start: bool = False
+    interpreter: Path | None = INTERPRETER
     seen: list[str] = field(default_factory=list)
 
     def keeper(self) -> Keeper:
@@ -54,7 +55,7 @@ class FakeBox:
         return Box(
             prefix=self.prefix,
             keeper=self.keeper(),
-            interpreter=INTERPRETER,
+            interpreter=self.interpreter,
             incompatibilities=self.problems,
             require_settings=self._require_settings,
             check=self._check,

@@ -30,6 +30,7 @@ from sealift.store.journal import Phase
 from sealift.store.lock import exclusive, turning
 from sealift.store.objects import store_of
 from sealift.store.releases import active_release, find_release, installed_releases
+from sealift.target.target import Target
 
 pytestmark = pytest.mark.slow
 
@@ -61,6 +62,15 @@ def test_a_first_install_stages_checks_and_activates(fake: FakeBox, bundle: Bund
     assert (active.tree / "runtime" / "boot.py").stat().st_mode & 0o777 == 0o444
     assert fake.seen == ["check 1.0"]
     assert orphans(fake.prefix) == []
+
+
+def test_a_release_that_brings_its_interpreter_is_recorded_with_it(fake: FakeBox, bundle: Bundles) -> None:
+    """Nothing of it is on the box before staging; afterwards check, services and rollback run the tree's own."""
+    fake.interpreter = None
+    target = Target("linux-x86_64", python="3.12", glibc="2.31", interpreter="bundled")
+    active = fake.install(bundle(target=target.to_json())).release
+    assert active.interpreter == active.tree / "runtime/python/bin/python3.12"
+    assert find_release(fake.prefix, "fraud", "1.0").interpreter == active.interpreter
 
 
 def test_the_release_tree_shares_its_inodes_with_the_store(fake: FakeBox, bundle: Bundles) -> None:

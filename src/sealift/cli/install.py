@@ -145,7 +145,7 @@ def _dry_run(args: argparse.Namespace, bundle: VerifiedBundle, box: Box) -> int:
         lines = [f"{name}: is active already, nothing to do"]
     else:
         lines.append(f"  write {len(planned.missing.entries)} objects, {megabytes(planned.missing.size)}")
-        lines.append(f"  check it with {box.interpreter}, for {_minutes()} at most")
+        lines.append(f"  check it with {box.interpreter or 'its own interpreter'}, for {_minutes()} at most")
         before = planned.previous.version if planned.previous else "nothing"
         lines.append(f"  switch from {before}{' without a pause' if served else ', which nobody serves now'}")
         lines += [f"  {step}" for step in _unit_steps(args, bundle, box)]
@@ -199,9 +199,11 @@ def _facts(report: InstallReport, bundle: VerifiedBundle) -> dict[str, Any]:
 
 def _box(args: argparse.Namespace, prefix: Prefix, bundle: VerifiedBundle) -> Box:
     target = Target.from_json(bundle.release.target)
-    interpreter = find_interpreter(target, environ=os.environ, own_base=own_base())
-    problems = incompatibilities(target, read_host(), interpreter)
-    return box_of(args, prefix, bundle.release.product, interpreter.path, problems)
+    found = None
+    if not target.brings_interpreter:
+        found = find_interpreter(target, environ=os.environ, own_base=own_base())
+    problems = incompatibilities(target, read_host(), found)
+    return box_of(args, prefix, bundle.release.product, found.path if found else None, problems)
 
 
 def _result(done: _Done) -> dict[str, Any]:

@@ -90,7 +90,7 @@ def box_of(
     args: argparse.Namespace,
     prefix: Prefix,
     name: str,
-    interpreter: Path,
+    interpreter: Path | None,
     incompatibilities: tuple[str, ...] = (),
 ) -> Box:
     """This box, for one service."""

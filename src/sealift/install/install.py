@@ -32,6 +32,8 @@ from sealift.store.staging import (
 )
 from sealift.store.stamp import write_stamp
 from sealift.store.sweep import condemn_tree
+from sealift.target.interpreter import bundled_interpreter
+from sealift.target.target import Target
 
 Check = Callable[[InstalledRelease], dict[str, Any]]
 """Checks a staged release; returns the summary to keep. Raises: NotActivated."""
@@ -61,12 +63,13 @@ class Box:
     """What install needs of this box, handed in by the door.
 
     `require_settings` refuses a bundle that this box's site settings do not fit (BadSettings).
+    `interpreter`: what the release runs on; None where it brings its own.
     `will_start`: a service manager starts whoever serves it, after this.
     """
 
     prefix: Prefix
     keeper: Keeper
-    interpreter: Path
+    interpreter: Path | None
     incompatibilities: tuple[str, ...]
     require_settings: Callable[[VerifiedBundle], object]
     check: Check
@@ -242,18 +245,23 @@ def _anchor(
 
 
 def _staged(bundle: VerifiedBundle, planned: Plan, box: Box, progress: Progress) -> InstalledRelease:
+    tree = stage_tree(box.prefix, bundle, planned.missing, progress)
     return InstalledRelease(
         name=bundle.release.product,
         version=bundle.release.version,
         identity=bundle.identity,
         seq=bundle.release.seq,
-        tree=stage_tree(box.prefix, bundle, planned.missing, progress),
-        interpreter=box.interpreter,
+        tree=tree,
+        interpreter=box.interpreter or _own_interpreter(bundle, tree),
         installed_at=int(box.clock()),
         total_size=bundle.release.total_size,
         signers=bundle.signers,
         check={},
     )
+
+
+def _own_interpreter(bundle: VerifiedBundle, tree: Path) -> Path:
+    return bundled_interpreter(tree, Target.from_json(bundle.release.target).python)
 
 
 def _require_host(release: Release, box: Box) -> None:

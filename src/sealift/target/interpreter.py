@@ -74,6 +74,14 @@ class _NoAnswer(Exception):
     """The candidate did not run or did not answer; the text says why."""
 
 
+def bundled_interpreter(tree: Path, python: str) -> Path:
+    """Where a release that brings its interpreter has it; `python` is `3.11`.
+
+    A bundle knows no links, so there is this one name and no `python3` beside it.
+    """
+    return tree / "runtime" / "python" / "bin" / f"python{python}"
+
+
 def own_base() -> Path | None:
     """The interpreter under the running tool, outside any virtual environment."""
     executable = getattr(sys, "_base_executable", None) or sys.executable
@@ -84,7 +92,8 @@ def find_interpreter(target: Target, *, environ: Mapping[str, str], own_base: Pa
     """The first interpreter that is what `target` asks for.
 
     For `system`: the running tool's own base interpreter, then `pythonX.Y` in /usr/bin, /usr/local/bin
-    and the folders of `environ["PATH"]`. For a path: that one only.
+    and the folders of `environ["PATH"]`. For a path: that one only. Not for `bundled`: the release's own is
+    nowhere before the release is, see `bundled_interpreter`.
 
     Args:
         environ: only `PATH` is read, and is all that the candidates get to see.

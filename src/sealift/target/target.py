@@ -8,13 +8,16 @@ from dataclasses import asdict, dataclass, fields
 from sealift.errors import MalformedBundle
 
 
+BUNDLED = "bundled"
+
+
 @dataclass(frozen=True, slots=True)
 class Target:
     """What a box must offer.
 
     `platform` is `linux-x86_64` or `linux-aarch64`; `python` is `3.11`; `implementation` is `cpython`;
     `glibc` (`2.31`) and `kernel` (`5.4`, or None) are the oldest that will do.
-    `interpreter` is `system`, or an absolute path on the box.
+    `interpreter` is `system`, `bundled` (the release brings it along), or an absolute path on the box.
     `cpu` names the flags the processor must have, as /proc/cpuinfo spells them; `cuda` is `12.4` or None.
     """
 
@@ -31,6 +34,11 @@ class Target:
     def machine(self) -> str:
         """`x86_64` or `aarch64`."""
         return self.platform.partition("-")[2]
+
+    @property
+    def brings_interpreter(self) -> bool:
+        """The release runs on its own interpreter, and asks the box for none."""
+        return self.interpreter == BUNDLED
 
     def __str__(self) -> str:
         return f"{self.platform}, Python {self.python}, glibc {self.glibc}"
