@@ -15,7 +15,7 @@ from sealift.cli.screen import print_result
 from sealift.install.install import InstallReport, release_to_return_to, return_to
 from sealift.install.recover import finish_turn
 from sealift.store.lock import exclusive
-from sealift.store.prefix import Prefix, choose_service
+from sealift.store.prefix import Prefix, choose_product
 from sealift.store.reserve import reserve_spent
 from sealift.store.stamp import require_known_format
 
@@ -37,7 +37,7 @@ def run(args: argparse.Namespace) -> int:
     began = time.monotonic()
     prefix = prefix_of(args)
     require_known_format(prefix)
-    name = choose_service(prefix, args.name)
+    name = choose_product(prefix, args.name)
     with recording_refusals(prefix, "rollback", None, name), reserve_spent(prefix):
         report = _back(args, prefix, name)
     took_s = time.monotonic() - began

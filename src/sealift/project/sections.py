@@ -21,6 +21,8 @@ NAME: Final = Form(
 VERSION: Final = Form(
     re.compile(r"[0-9A-Za-z][0-9A-Za-z._+-]{0,63}"), 'a version such as "1.4.0" (at most 64 characters)'
 )
+RESERVED: Final = "sealift"
+"""The product that is sealift itself (`sealift export bootstrap`)."""
 PLATFORMS: Final = ("linux-x86_64", "linux-aarch64")
 CANDIDATES: Final = ("fp32", "bf16", "fp16", "int8-static", "int8-nncf", "int8-dynamic", "onnx")
 METRICS: Final = ("top1", "top5", "auc", "f1", "rmse", "cosine", "agreement")
@@ -60,6 +62,8 @@ def read_name_and_version(document: Section) -> tuple[str, str]:
     section = document.child("project")
     section.allow_only(SECTION_KEYS["project"])
     name = section.text("name", "", NAME) if section.require("name") else ""
+    if name == RESERVED:
+        section.refuse("name", f"{RESERVED!r} is sealift itself; give the project another name")
     version = section.text("version", "", VERSION) if section.require("version") else ""
     return name, version
 

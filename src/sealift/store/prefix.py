@@ -12,6 +12,8 @@ from typing import Final
 from sealift.errors import NotInstalled, UsageError
 
 SYSTEM_ROOT: Final = Path("/opt/sealift")
+TOOL: Final = "sealift"
+"""The product that is sealift itself: installed, switched and rolled back like any other, and no service."""
 _NAME = re.compile(r"[a-z0-9][a-z0-9._-]{0,63}")
 
 
@@ -115,10 +117,15 @@ class Prefix:
         return self.state.is_dir() and self.root.is_dir()
 
     def services(self) -> tuple[str, ...]:
-        """The names with an active release, sorted."""
+        """The names with an active release, sorted; the tool itself is none of them."""
         folder = self.root / "current"
         names = (path.name for path in folder.iterdir()) if folder.is_dir() else ()
-        return tuple(sorted(name for name in names if _NAME.fullmatch(name)))
+        return tuple(sorted(name for name in names if _NAME.fullmatch(name) and name != TOOL))
+
+    @property
+    def has_tool(self) -> bool:
+        """True where the prefix's own command is a release of the tool, not part of a service's release."""
+        return self.current(TOOL).is_symlink()
 
 
 def private(root: Path) -> Prefix:
@@ -162,3 +169,8 @@ def choose_service(prefix: Prefix, name: str | None) -> str:
             f"prefix {prefix.root}: {problem}", next_step="name the service, or another --prefix"
         )
     return name or services[0]
+
+
+def choose_product(prefix: Prefix, name: str | None) -> str:
+    """As `choose_service`; the tool, too, where it is named and installed."""
+    return TOOL if name == TOOL and prefix.has_tool else choose_service(prefix, name)
