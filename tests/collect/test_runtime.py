@@ -1,4 +1,4 @@
-"""The real box.lock, and what else `constraints/refresh.py` writes."""
+"""The real locks of the box side, and what else `constraints/refresh.py` writes."""
 
 import re
 from itertools import product
@@ -6,11 +6,11 @@ from pathlib import Path
 
 import pytest
 
-from sealift.collect.runtime import BOX_LOCK, PARTS, PERMITTED, BoxSide, box_side_for
+from sealift.collect.runtime import PARTS, PERMITTED, TIERS, UNNEEDED, BoxSide, box_side_for, tier_for
 from sealift.errors import UsageError
 from sealift.model.declaration import TensorInput, TextInput
 from sealift.project.project import ModelEntry
-from sealift.target.presets import PRESETS
+from sealift.target.known_bad import known_bad
 from sealift.target.target import PLATFORMS, Target
 from sealift.target.wish import PYTHONS
 
@@ -18,10 +18,14 @@ pytestmark = pytest.mark.slow  # together more than a second: the fast suite sta
 
 ONLY_X86 = {"cykooz-resizer"}
 CONSTRAINTS = Path(__file__).parents[2] / "constraints"
+GLIBCS = sorted({"2.17", "2.27", "2.28", "2.31", "2.34", "2.36", "2.39"})
 TARGETS = [
-    Target(platform=platform, python=python, glibc=glibc)
-    for platform, python, glibc in product(PLATFORMS, PYTHONS, sorted({"2.28", *PRESETS.values()}))
+    target
+    for platform, python, glibc in product(PLATFORMS, PYTHONS, GLIBCS)
+    if any(tier.takes(target := Target(platform=platform, python=python, glibc=glibc)) for tier in TIERS)
 ]
+NEWEST = Target(platform="linux-x86_64", python="3.11", glibc="2.39")
+OLDEST = Target(platform="linux-x86_64", python="3.11", glibc="2.17")
 
 
 @pytest.mark.parametrize("target", TARGETS, ids=str)
@@ -31,23 +35,45 @@ def test_every_target_on_offer_has_a_wheel_for_every_package(target: Target) -> 
     wanted = PERMITTED.keys() | {name for part in PARTS.values() for name in part}
     lacking = ONLY_X86 if target.machine != "x86_64" else set()
     assert wanted - {pin.name for pin in pins} == lacking
-    assert len({pin.name for pin in pins}) == len(pins) == len(box.pins(TARGETS[0])) - len(lacking)
+    assert len({pin.name for pin in pins}) == len(pins) == len(box.pins(NEWEST)) - len(lacking)
     assert {root.name for root in BoxSide().roots(target)} == PERMITTED.keys() - lacking
 
 
-def test_an_older_c_library_is_refused_with_what_would_do() -> None:
+def test_a_box_takes_the_newest_tier_that_it_can() -> None:
+    assert [tier_for(Target("linux-x86_64", "3.11", glibc)).glibc for glibc in GLIBCS] == (
+        ["2.17"] * 2 + ["2.28"] * 5
+    )
+    assert BoxSide().notes(NEWEST) == ()
+    assert BoxSide().notes(Target("linux-aarch64", "3.11", "2.27")) == (
+        "glibc 2.27 is older than 2.28: the release gets the set of wheels for glibc 2.17, "
+        "with onnxruntime 1.16.3 and numpy 1.26.4",
+    )
+
+
+def test_the_oldest_tier_avoids_what_is_known_to_fail() -> None:
+    found = {pin.name: pin.version for pin in BoxSide(parts=frozenset(PARTS)).pins(OLDEST)}
+    assert known_bad(OLDEST, found) == ()
+    assert known_bad(OLDEST, found | {"numpy": "2.2.6"}), "the pair is one that would be found"
+
+
+@pytest.mark.parametrize(("python", "glibc"), [("3.12", "2.17"), ("3.13", "2.27"), ("3.11", "2.12")])
+def test_a_box_that_no_tier_serves_is_refused_with_what_would_do(python: str, glibc: str) -> None:
     with pytest.raises(UsageError) as caught:
-        BoxSide().pins(Target(platform="linux-x86_64", python="3.11", glibc="2.17"))
-    assert "glibc 2.28" in str(caught.value.next_step)
-    assert any(problem.startswith("onnxruntime ") for problem in caught.value.problems)
+        BoxSide().pins(Target("linux-x86_64", python, glibc))
+    assert caught.value.problems == (
+        "expected glibc 2.17 or newer with Python 3.11 or glibc 2.28 or newer with Python 3.11, 3.12, 3.13; "
+        f"found glibc {glibc} with Python {python}",
+    )
+    assert 'python = "3.11", interpreter = "bundled"' in str(caught.value.next_step)
+    assert ("glibc 2.17 or newer" in str(caught.value.next_step)) is (glibc == "2.12")
 
 
 def test_the_locked_versions_are_within_the_permitted_ranges() -> None:
     for part in PARTS:
         box = box_side_for([entry_for(part)])
         assert box.parts == {part}
-        for pin in box.pins(TARGETS[0]):
-            assert box.range_of(pin.name).contains(pin.version)
+        for pin in (*box.pins(NEWEST), *box.pins(OLDEST)):
+            assert box.range_of(pin.name).contains(pin.version), pin
 
 
 def entry_for(part: str) -> ModelEntry:
@@ -61,20 +87,23 @@ def test_a_release_carries_only_the_parts_that_its_models_need() -> None:
         ModelEntry("words", Path("words.onnx"), input=TextInput()),
         ModelEntry("table", Path("table.onnx"), input=TensorInput()),
     ]
-    without = {pin.name for pin in box_side_for(plain).pins(TARGETS[0])}
-    tokens = {pin.name for pin in box_side_for([*plain, entry_for("text")]).pins(TARGETS[0])}
+    without = {pin.name for pin in box_side_for(plain).pins(NEWEST)}
+    tokens = {pin.name for pin in box_side_for([*plain, entry_for("text")]).pins(NEWEST)}
     assert tokens - without == PARTS["text"].keys()
     assert box_side_for(plain).range_of("tokenizers").contains("0.1"), "the application may bring its own"
 
 
 def test_no_lock_of_the_box_side_brings_a_client_of_the_network() -> None:
     """What a part's metadata asks for beyond its own code is left out, and stated as left out."""
-    names = {pin.name for pin in BoxSide(parts=frozenset(PARTS)).pins(TARGETS[0])}
-    assert names.isdisjoint({"huggingface-hub", "hf-xet", "requests", "httpx", "openvino-telemetry"})
+    left_out = {name for names in UNNEEDED.values() for name in names} - PERMITTED.keys()
+    for target in (NEWEST, OLDEST):
+        names = {pin.name for pin in BoxSide(parts=frozenset(PARTS)).pins(target)}
+        assert names.isdisjoint({"huggingface-hub", "hf-xet", "requests", "httpx", "openvino-telemetry"})
+        assert names.isdisjoint(left_out)
 
 
 def test_no_lock_names_a_host() -> None:
-    for file in (BOX_LOCK, *CONSTRAINTS.iterdir()):
+    for file in (*(tier.lock for tier in TIERS), *CONSTRAINTS.iterdir()):
         if file.is_file():
             assert not re.search(r"\w+://|\w+\.(org|com|io)\b", file.read_text()), file
 
