@@ -8,9 +8,6 @@ from dataclasses import asdict, dataclass, fields
 from sealift.errors import MalformedBundle
 
 
-BUNDLED = "bundled"
-
-
 @dataclass(frozen=True, slots=True)
 class Target:
     """What a box must offer.
