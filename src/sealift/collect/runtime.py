@@ -30,7 +30,8 @@ PERMITTED = {
     "tomlkit": SpecifierSet(">=0.12,<1"),
     "uvloop": SpecifierSet(">=0.20,<1"),
 }
-"""What sealift's box side imports, and the versions it runs with. What these need in turn (cffi, ...) has no range of its own: their own metadata says what they take."""
+"""What sealift's box side imports, and the versions it runs with. What these need in turn (cffi) has no range of
+its own: their own metadata says what they take."""
 PARTS: Mapping[str, Mapping[str, SpecifierSet]] = {
     "text": {"tokenizers": SpecifierSet(">=0.21,<1")},
 }
