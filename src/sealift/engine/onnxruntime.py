@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import contextlib
 import functools
-import io
 import logging
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
@@ -15,6 +13,7 @@ import onnxruntime as ort
 from numpy.typing import NDArray
 
 from sealift.engine.devices import Device, Refused, first_usable, nvidia_problem
+from sealift.engine.nvidia_libraries import load_from_wheels
 from sealift.engine.protocol import Arrays, EngineOptions
 from sealift.engine.stored import StoredModel, give_back_free_memory, own_bytes
 from sealift.errors import ModelError, ModelFailed
@@ -134,9 +133,9 @@ def _load_on(device: Device, model: Path, options: EngineOptions) -> OnnxSession
     if providers[0] not in ort.get_available_providers():
         raise Refused(
             f"the installed onnxruntime {ort.__version__} is built without {providers[0]}; "
-            "onnxruntime-gpu has it ([python] requirements)"
+            "onnxruntime-gpu has it ([target] cuda)"
         )
-    _load_libraries_from_wheels()
+    load_from_wheels(_libraries(device))
     details = [(name, _details(name, device, options)) for name in providers]
     try:
         session = ort.InferenceSession(str(model), _settings(options), providers=details, enable_fallback=0)
@@ -263,25 +262,12 @@ def _details(provider: str, device: Device, options: EngineOptions) -> dict[str,
     return {"device_id": str(device.number), **exact, **bound}
 
 
-@functools.cache
-def _load_libraries_from_wheels() -> None:
-    """CUDA's libraries may have come as wheels: the loader does not look there. It prints what it misses."""
-    said = io.StringIO()
-    try:
-        with contextlib.redirect_stdout(said):
-            ort.preload_dlls()
-    except _FOREIGN as error:
-        log.debug("no CUDA libraries from wheels: %s", error)
-    if said.getvalue():
-        log.debug("%s", said.getvalue().strip())
-
-
 def _why_not(device: Device, else_: str) -> str:
+    return nvidia_problem(device.number, _libraries(device)) or else_
+
+
+def _libraries(device: Device) -> list[Path]:
+    """What onnxruntime itself opens for a device, in this order."""
     folder = Path(ort.capi.__file__).parent
-    libraries = [folder / "libonnxruntime_providers_shared.so"]
-    libraries += [folder / f"libonnxruntime_providers_{part}.so" for part in _library_names(device)]
-    return nvidia_problem(device.number, libraries) or else_
-
-
-def _library_names(device: Device) -> tuple[str, ...]:
-    return ("cuda", "tensorrt") if device.family == "tensorrt" else ("cuda",)
+    names = ("cuda", "tensorrt") if device.family == "tensorrt" else ("cuda",)
+    return [folder / f"libonnxruntime_providers_{part}.so" for part in ("shared", *names)]
