@@ -7,6 +7,8 @@ from dataclasses import asdict, dataclass, fields
 
 from sealift.errors import MalformedBundle
 
+BUNDLED = "bundled"
+
 
 @dataclass(frozen=True, slots=True)
 class Target:
