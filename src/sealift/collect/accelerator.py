@@ -6,7 +6,7 @@ is kept here. What is kept is which releases of `onnxruntime-gpu` were built for
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final, Protocol
@@ -102,6 +102,10 @@ class GpuDemands:
     notes: tuple[str, ...] = ()
 
 
+NO_GPU: Final = GpuDemands()
+"""What a box without a GPU asks for."""
+
+
 class Placed(Protocol):
     """What is read of a model here: a `ServedModel` and a `ModelEntry` have it."""
 
@@ -128,7 +132,7 @@ def gpu_demands(target: Target, models: Sequence[Placed]) -> GpuDemands:
             next_step='with a GPU: [target] cuda = "12.4" and device = ["cuda"]; without: device = ["cpu"], no cuda',
         )
     if target.cuda is None:
-        return GpuDemands()
+        return NO_GPU
     engines = {_engine_of(model) for model in models if _wants_nvidia(model)}
     if "onnxruntime" in engines:
         return _onnxruntime(target, _build_for(target, target.cuda))
@@ -203,8 +207,3 @@ def _onnxruntime(target: Target, build: GpuBuild) -> GpuDemands:
         roots=(engine,),
         notes=(f"CUDA {target.cuda}: onnxruntime-gpu instead of onnxruntime, with NVIDIA's libraries",),
     )
-
-
-def carried_cuda(names: Iterable[str]) -> bool:
-    """Claims that wheels of these names hold CUDA's libraries (hundreds of megabytes each)."""
-    return any(name.startswith("nvidia-") for name in names)

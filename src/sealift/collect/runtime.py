@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
 from packaging.requirements import Requirement
 from packaging.specifiers import SpecifierSet
 
+from sealift.collect.accelerator import NO_GPU, GpuDemands, gpu_demands
 from sealift.collect.pylock import Pin, read_pins
 from sealift.errors import UsageError
 from sealift.model.service import ServedModel
@@ -105,18 +106,21 @@ def _way_out(target: Target) -> str:
 class BoxSide:
     """`lock` (PEP 751) pins all that the packages in `permitted` need; `parts` are its extras that count.
 
-    Without a `lock`: that of the newest tier which the target can take.
+    Without a `lock`: that of the newest tier which the target can take. `gpu`: what stands in the place of some of
+    its packages; no lock of ours has that, the resolver finds it with the application's own requirements.
     """
 
     lock: Path | None = None
     permitted: Mapping[str, SpecifierSet] = field(default_factory=lambda: PERMITTED)
     parts: frozenset[str] = frozenset()
     unneeded: Mapping[str, frozenset[str]] = field(default_factory=lambda: UNNEEDED)
+    gpu: GpuDemands = NO_GPU
 
     def roots(self, target: Target) -> tuple[Requirement, ...]:
         """One requirement for each package that the box side imports on `target`, with its permitted range."""
         there = {pin.name for pin in self.pins(target)}
-        return tuple(Requirement(f"{name}{span}") for name, span in self.permitted.items() if name in there)
+        own = (Requirement(f"{name}{span}") for name, span in self.permitted.items() if name in there)
+        return (*own, *self.gpu.roots)
 
     def pins(self, target: Target) -> tuple[Pin, ...]:
         """The wheels of the lock for `target`.
@@ -125,7 +129,8 @@ class BoxSide:
         """
         lock = self.lock or tier_for(target).lock
         try:
-            return read_pins(lock, target, self.parts)
+            pins = read_pins(lock, target, self.parts)
+            return tuple(pin for pin in pins if pin.name not in self.gpu.replaced)
         except UsageError as error:
             raise UsageError(
                 f"sealift's own box side cannot run on {target}.",
@@ -139,10 +144,11 @@ class BoxSide:
         Raises: UsageError: as `pins`.
         """
         if self.lock is not None or (tier := tier_for(target)) is TIERS[0]:
-            return ()
+            return self.gpu.notes
         found = {pin.name: pin.version for pin in self.pins(target)}
-        versions = " and ".join(f"{name} {found[name]}" for name in ("onnxruntime", "numpy"))
+        versions = " and ".join(f"{name} {found[name]}" for name in ("onnxruntime", "numpy") if name in found)
         return (
+            *self.gpu.notes,
             f"glibc {target.glibc} is older than {TIERS[0].glibc}: the release gets the set of wheels for "
             f"glibc {tier.glibc}, with {versions}",
         )
@@ -152,13 +158,19 @@ class BoxSide:
         return self.permitted.get(name, SpecifierSet())
 
 
-def box_side_for(models: Iterable[ServedModel | ModelEntry]) -> BoxSide:
-    """sealift's box side with the parts that these models need, and no other."""
+def box_side_for(models: Sequence[ServedModel | ModelEntry], target: Target | None = None) -> BoxSide:
+    """sealift's box side with the parts that these models need, and no other.
+
+    Args:
+        target: with a GPU, the engine's build for it takes the place of the plain one; None: none is looked for.
+    Raises: UsageError: as `gpu_demands`.
+    """
     parts = parts_of(models)
     permitted = dict(PERMITTED)
     for part in sorted(parts):
         permitted.update(PARTS[part])
-    return BoxSide(permitted=permitted, parts=parts)
+    gpu = gpu_demands(target, models) if target is not None else NO_GPU
+    return BoxSide(permitted=permitted, parts=parts, gpu=gpu)
 
 
 def parts_of(models: Iterable[ServedModel | ModelEntry]) -> frozenset[str]:
