@@ -18,7 +18,7 @@ from sealift.bundle.documents import FileEntry, LayerRef, Release, encode_manife
 from sealift.bundle.encode import Stored, store_object
 from sealift.bundle.read import Known, read_bundle
 from sealift.bundle.source import Source, open_source
-from sealift.bundle.transport import Base, Transport, decode_transport
+from sealift.bundle.transport import RAW, Base, StoredObject, Transport, decode_transport
 from sealift.errors import UsageError
 from sealift.events import Progress
 from sealift.trust.keys import (
@@ -85,6 +85,14 @@ class Everything:
     def store(self, source: Path, sha256: str, size: int, staging: Path) -> Stored:
         """As `Travel.store`."""
         return store_object(source, sha256, size, staging)
+
+
+class Uncompressed(Everything):
+    """A full bundle whose objects are the files themselves: no stored bytes have to lie anywhere."""
+
+    def store(self, source: Path, sha256: str, size: int, staging: Path) -> Stored:  # noqa: ARG002
+        """As `Travel.store`."""
+        return Stored(StoredObject(RAW, size, size, sha256), source, size)
 
 
 @dataclass(frozen=True, slots=True)

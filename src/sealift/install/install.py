@@ -266,13 +266,18 @@ def _own_interpreter(bundle: VerifiedBundle, tree: Path) -> Path:
 
 def _require_host(release: Release, box: Box) -> None:
     problems = list(box.incompatibilities)
+    next_step = "pack it again with a [target] that describes this box; nothing was changed"
     if _numbers(release.min_sealift) > _numbers(__version__):
         problems.append(f"sealift: expected {release.min_sealift} or newer, found {__version__}")
+        carry = (
+            f"carry sealift {release.min_sealift} or newer: `sealift export bootstrap` on the packing machine"
+        )
+        next_step = f"{carry}; {next_step}" if box.incompatibilities else f"{carry}; nothing was changed"
     if problems:
         raise IncompatibleHost(
             f"{release.product} {release.version} was not packed for this box",
             problems=problems,
-            next_step="pack it again with a [target] that describes this box; nothing was changed",
+            next_step=next_step,
         )
 
 

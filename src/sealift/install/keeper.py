@@ -16,13 +16,14 @@ from typing import Final
 from sealift import canonical
 from sealift.bundle.documents import decode_release
 from sealift.errors import Downgrade, NoSpace, NotInstalled, SealiftError
+from sealift.install.in_use import is_in_use
 from sealift.ledger.record import Event, Facts
 from sealift.store import sequences
 from sealift.store.failures import count_failure, forgive
 from sealift.store.files import storing, write_file
 from sealift.store.journal import Journal, Phase, Turn, read_journal, write_journal
 from sealift.store.lock import turning
-from sealift.store.prefix import Prefix
+from sealift.store.prefix import TOOL, Prefix
 from sealift.store.releases import InstalledRelease, activate, active_tree, installed_releases, release_at
 from sealift.store.sweep import forget_release, sweep
 
@@ -177,6 +178,8 @@ class Keeper:
         return Pruned(tuple(gone), sweep(self.prefix).size)
 
     def _runs_the_tool(self, release: InstalledRelease) -> bool:
+        if self.name == TOOL:
+            return is_in_use(release.tree)  # a supervisor that was started by it serves on
         script = self.prefix.bin / "sealift"
         return script.is_file() and str(release.tree) in script.read_text(errors="replace")
 
@@ -225,14 +228,31 @@ def _turn(journal: Journal) -> Turn:
 
 
 def write_command(prefix: Prefix, release: InstalledRelease) -> None:
-    """The prefix's own `sealift`: a release's box side, so that nothing else is needed on the box.
+    """The prefix's own `sealift`, so that nothing else is needed on the box.
+
+    It is the active tool's; where the tool is not installed by itself, the box side of a service's release.
 
     Raises: StoreError, NoSpace: the one that stands there works on.
     """
-    argv = " ".join(shlex.quote(word) for word in release.command())
     variable = f"SEALIFT_PREFIX={shlex.quote(str(prefix.root))}"
-    script = f'#!/bin/sh\n{variable} exec {argv} "$@"\n'
+    if release.name == TOOL:
+        script = _TOOL_SCRIPT.format(variable=variable, link=shlex.quote(str(prefix.current(TOOL))))
+    elif prefix.has_tool:
+        return
+    else:
+        argv = " ".join(shlex.quote(word) for word in release.command())
+        script = f'#!/bin/sh\n{variable} exec {argv} "$@"\n'
     write_file(prefix.bin / "sealift", script.encode(), 0o755)
+
+
+# The link is followed once, so that one run never mixes two versions: turning the link is the whole switch.
+_TOOL_SCRIPT: Final = """\
+#!/bin/sh
+tree=$(cd -P {link} && pwd) || exit 40
+for python in "$tree"/runtime/python/bin/python3.*; do
+  {variable} exec "$python" -I -S -B "$tree/runtime/boot.py" "$@"
+done
+"""
 
 
 def named(release: InstalledRelease) -> str:

@@ -5,11 +5,13 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from sealift.errors import StoreError
+from sealift.install.in_use import is_in_use
 from sealift.install.keeper import Keeper
 from sealift.ledger.record import Event
 from sealift.store.files import remove_file
 from sealift.store.journal import Phase, write_journal
 from sealift.store.lock import turning
+from sealift.store.prefix import TOOL
 from sealift.store.releases import InstalledRelease, active_tree, installed_releases
 from sealift.store.sweep import forget_release, sweep
 
@@ -28,6 +30,8 @@ def remove(keeper: Keeper, release: InstalledRelease, is_served: bool) -> Remove
     Raises: StoreError: it is active, or a watched release would fall back to it; nothing was changed.
     """
     prefix, name, tree = keeper.prefix, keeper.name, release.tree.name
+    if name == TOOL:
+        _require_unused(keeper, release)
     with turning(prefix, name, "remove"):
         journal = keeper.journal
         others = [other for other in installed_releases(prefix, name) if other.tree != release.tree]
@@ -50,6 +54,16 @@ def remove(keeper: Keeper, release: InstalledRelease, is_served: bool) -> Remove
     about = {"identity": release.identity, "product": name, "version": release.version}
     keeper.tell(Event.REMOVE, {**about, "size": swept.size})
     return Removed(swept.size, is_active)
+
+
+def _require_unused(keeper: Keeper, release: InstalledRelease) -> None:
+    """The box must keep a command, and whoever was started by an older one serves on."""
+    if active_tree(keeper.prefix, TOOL) == release.tree.name:
+        raise _stays(release, "it is the command of this box", "install another sealift first")
+    if is_in_use(release.tree):
+        raise _stays(
+            release, "a process still runs from it", "restart the services that it started (sealift status)"
+        )
 
 
 def _stays(release: InstalledRelease, why: str, next_step: str) -> StoreError:

@@ -12,7 +12,7 @@ from sealift import __version__, canonical
 from sealift.bundle.documents import LAYERS, Release
 from sealift.bundle.read import UnverifiedBundle
 from sealift.bundle.transport import Base
-from sealift.bundle.write import Endorse, Layer, hash_layer, refuse_destination, write_bundle
+from sealift.bundle.write import Endorse, Layer, Travel, hash_layer, refuse_destination, write_bundle
 from sealift.events import Progress, Silent
 from sealift.pack.delta import delta_of
 from sealift.pack.explain import Explanation, explain
@@ -28,6 +28,8 @@ class Parts:
 
     `target`, `checks` and `provenance` are JSON without floats.
     `bill` makes the bill of materials for a time of creation, so that packing twice gives the same bytes.
+    `min_sealift`: the oldest sealift that may install it. `travel`: how the objects of a full bundle are stored
+    (None: the smaller of raw and zstd).
     """
 
     product: str
@@ -37,6 +39,8 @@ class Parts:
     checks: Mapping[str, Any]
     provenance: Mapping[str, Any]
     bill: Callable[[str], bytes]
+    min_sealift: str = __version__
+    travel: Travel | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,7 +84,7 @@ def pack(
     layers["application"] = hash_layer(parts.tree / "application", Silent())
     release = replace(_draft(parts, layers), seq=entry.seq, created=entry.created)
     if not olds:
-        written = write_bundle(destination, release, layers, endorse, progress)
+        written = write_bundle(destination, release, layers, endorse, progress, parts.travel)
         return Packed(destination, release, layers, (), explain(layers, written, None, ()))
     with tempfile.TemporaryDirectory(prefix="bases-", dir=parts.tree.parent) as folder:
         plan, travel = delta_of(layers, olds, Path(folder))
@@ -95,7 +99,7 @@ def _draft(parts: Parts, layers: Mapping[str, Layer]) -> Release:
         version=parts.version,
         seq=0,
         floor_seq=0,
-        min_sealift=__version__,
+        min_sealift=parts.min_sealift,
         created=EPOCH,
         target=parts.target,
         layers=refs,
