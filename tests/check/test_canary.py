@@ -91,7 +91,8 @@ def test_a_payload_goes_through_the_pipeline_that_the_session_brings(tmp_path: P
     assert canary is not None
     assert canary.run(sessions_of(service)) == "", "with a pipeline of its own"
     session = Piped(sessions_of(service)["m"], build_pipeline(service.models[0]))
-    (tmp_path / "handler.py").write_text("def preprocess(body):\n    raise KeyError('x')\n")
+    # Of another length than before: within the same second the cached bytecode would pass for it.
+    (tmp_path / "handler.py").write_text("def preprocess(body):\n    raise KeyError('x')  # broken\n")
     assert canary.run({"m": session}) == ""
     broken = Piped(session.inner, build_pipeline(service.models[0]))
     with pytest.raises(ModelFailed, match="KeyError: 'x'"):
