@@ -26,6 +26,7 @@ from sealift.project.keys import (
     INPUT_KEYS,
     NARROWING_KEYS,
     OUTPUT_KEYS,
+    PACKAGES_KEYS,
     SECTION_KEYS,
     TENSOR_KEYS,
 )
@@ -53,6 +54,7 @@ def expected_keys() -> dict[str, tuple[str, ...]]:
     for word, kinds in (("input", INPUT_KEYS), ("column", COLUMN_KEYS), ("output", OUTPUT_KEYS)):
         expected.update({f'`kind = "{kind}"` ({word})': keys for kind, keys in kinds.items()})
     expected["`[[model.inputs]]` and `[[model.outputs]]`"] = TENSOR_KEYS
+    expected["`[target.packages]`"] = PACKAGES_KEYS
     expected["`[settings]`"] = tuple(key for keys in NARROWING_KEYS.values() for key in keys)
     return expected
 

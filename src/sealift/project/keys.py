@@ -22,7 +22,15 @@ from sealift.model.declaration import (
     TextInput,
 )
 from sealift.model.words import listed, nearest
-from sealift.project.project import Gates, Limits, Optimize, PythonSources, Slo, TargetWish
+from sealift.project.project import (
+    Gates,
+    Limits,
+    Optimize,
+    PythonSources,
+    Slo,
+    SystemPackages,
+    TargetWish,
+)
 
 SECTION_KEYS: Final[Mapping[str, tuple[str, ...]]] = {
     "project": ("name", "version"),
@@ -48,6 +56,9 @@ SECTION_KEYS: Final[Mapping[str, tuple[str, ...]]] = {
     "gates": tuple(field.name for field in fields(Gates)),
 }
 """Section -> its keys. `[models.NAME]` has those of `[model]`, and `handler` as a sub-section."""
+
+PACKAGES_KEYS: Final = tuple(field.name for field in fields(SystemPackages))
+"""Of `[target.packages]`."""
 
 INPUT_KEYS: Final[Mapping[str, tuple[str, ...]]] = {
     "tensor": ("kind", *TensorInput.__struct_fields__),

@@ -13,6 +13,23 @@ from sealift.model.signature import TensorSpec
 
 
 @dataclass(frozen=True, slots=True)
+class SystemPackages:
+    """`[target.packages]`: packages of the box's own distribution that the release needs there.
+
+    `deb` and `rpm` are names. `deb_sources` are lines as apt's sources.list has them, `deb_keyring` the keys that
+    sign them; `rpm_sources` are addresses of repositories. Nothing: this machine's own. `installed` says what the
+    box has already: its /var/lib/dpkg/status, or what `dpkg-query -W` or `rpm -qa` printed there.
+    """
+
+    deb: tuple[str, ...] = ()
+    deb_sources: tuple[str, ...] = ()
+    deb_keyring: Path | None = None
+    rpm: tuple[str, ...] = ()
+    rpm_sources: tuple[str, ...] = ()
+    installed: Path | None = None
+
+
+@dataclass(frozen=True, slots=True)
 class TargetWish:
     """`[target]`: what the box will be. None: take the packing machine's.
 
@@ -28,6 +45,8 @@ class TargetWish:
     python: str | None = None
     interpreter: str = "system"
     cuda: str | None = None
+    driver_installer: Path | None = None
+    packages: SystemPackages = field(default_factory=SystemPackages)
 
 
 @dataclass(frozen=True, slots=True)

@@ -9,8 +9,16 @@ from typing import Final, Literal
 
 from sealift.model.words import quoted, shown
 from sealift.project.folder import Unfit
-from sealift.project.keys import SECTION_KEYS
-from sealift.project.project import Gates, Limits, Optimize, PythonSources, Slo, TargetWish
+from sealift.project.keys import PACKAGES_KEYS, SECTION_KEYS
+from sealift.project.project import (
+    Gates,
+    Limits,
+    Optimize,
+    PythonSources,
+    Slo,
+    SystemPackages,
+    TargetWish,
+)
 from sealift.project.section import POSITIVE, Form, Range, Section
 from sealift.target.presets import PRESETS
 
@@ -36,6 +44,12 @@ _KERNEL: Final = Form(re.compile(r"[0-9]{1,2}\.[0-9]{1,3}(\.[0-9]{1,3})?"), 'a k
 _CPU: Final = Form(re.compile(r"[a-z0-9][a-z0-9_.-]{0,31}"), 'a processor feature such as "avx2"')
 _PYTHON: Final = Form(re.compile(r"3\.(1[1-9]|[2-9][0-9])"), '"3.11" or a newer Python, such as "3.12"')
 _CUDA: Final = Form(re.compile(r"[0-9]{1,2}\.[0-9]{1,2}"), 'a CUDA version such as "12.4"')
+_DEB: Final = Form(re.compile(r"[a-z0-9][a-z0-9+.-]{1,99}"), 'a Debian package such as "libgl1"')
+_DEB_SOURCE: Final = Form(
+    re.compile(r"deb (\[[^\]\n]+\] )?\S+ \S+( \S+)*"), 'a line of apt such as "deb MIRROR bookworm main"'
+)
+_RPM: Final = Form(re.compile(r"[A-Za-z0-9][A-Za-z0-9+._-]{0,99}"), 'an RPM package such as "mesa-libGL"')
+_RPM_SOURCE: Final = Form(re.compile(r"(https?|file)://\S+"), "the address of a repository of RPM packages")
 _INTERPRETER: Final = Form(
     re.compile(r"system|bundled|/[^\0]*[^/\0]"), '"system" or an absolute path on the box'
 )
@@ -81,10 +95,31 @@ def read_target(document: Section) -> TargetWish:
         python=section.text("python", None, _PYTHON),
         interpreter=section.text("interpreter", "system", _INTERPRETER),
         cuda=section.text("cuda", None, _CUDA),
+        driver_installer=section.path_to("driver_installer", "file"),
+        packages=_system_packages(section),
     )
     if wish.interpreter == "bundled":
         section.refuse("interpreter", '"bundled" is not at hand yet; use "system" or a path on the box')
     return _with_preset(section, wish)
+
+
+def _system_packages(target: Section) -> SystemPackages:
+    """`[target.packages]`; packages of one kind, for a box has one package manager."""
+    section = target.child("packages")
+    section.allow_only(PACKAGES_KEYS)
+    if "deb" in section and "rpm" in section:
+        section.refuse("rpm", "expected deb or rpm, not both: a box has one package manager")
+    for kind in ("deb", "rpm"):
+        if kind not in section and f"{kind}_sources" in section:
+            section.refuse(f"{kind}_sources", f"expected '{kind}' beside it, the names of packages")
+    return SystemPackages(
+        deb=section.texts("deb", (), _DEB),
+        deb_sources=section.texts("deb_sources", (), _DEB_SOURCE),
+        deb_keyring=section.path_to("deb_keyring", "file"),
+        rpm=section.texts("rpm", (), _RPM),
+        rpm_sources=section.texts("rpm_sources", (), _RPM_SOURCE),
+        installed=section.path_to("installed", "file"),
+    )
 
 
 def _with_preset(section: Section, wish: TargetWish) -> TargetWish:
