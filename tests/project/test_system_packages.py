@@ -35,13 +35,13 @@ def test_everything_is_read(folder: Path) -> None:
         folder,
         '[target]\ndriver_installer = "NVIDIA-Linux-x86_64-470.57.02.run"\n[target.packages]\n'
         'deb = ["libgl1", "libstdc++6"]\ndeb_sources = ["deb [arch=amd64] MIRROR/debian bookworm main"]\n'
-        'deb_keyring = "mirror.gpg"\ninstalled = "status"\n',
+        'keyring = "mirror.gpg"\ninstalled = "status"\n',
     ).target
     assert found.driver_installer == folder / "NVIDIA-Linux-x86_64-470.57.02.run"
     assert found.packages == SystemPackages(
         deb=("libgl1", "libstdc++6"),
         deb_sources=("deb [arch=amd64] MIRROR/debian bookworm main",),
-        deb_keyring=folder / "mirror.gpg",
+        keyring=folder / "mirror.gpg",
         installed=folder / "status",
     )
 

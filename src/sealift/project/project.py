@@ -16,16 +16,16 @@ from sealift.model.signature import TensorSpec
 class SystemPackages:
     """`[target.packages]`: packages of the box's own distribution that the release needs there.
 
-    `deb` and `rpm` are names. `deb_sources` are lines as apt's sources.list has them, `deb_keyring` the keys that
-    sign them; `rpm_sources` are addresses of repositories. Nothing: this machine's own. `installed` says what the
-    box has already: its /var/lib/dpkg/status, or what `dpkg-query -W` or `rpm -qa` printed there.
+    `deb` and `rpm` are names. `deb_sources` are lines as apt's sources.list has them, `rpm_sources` addresses of
+    repositories; none: this machine's own. `keyring` holds the keys that sign them. `installed` says what the box
+    has already: its /var/lib/dpkg/status, or what `dpkg-query -W` or `rpm -qa` printed there.
     """
 
     deb: tuple[str, ...] = ()
     deb_sources: tuple[str, ...] = ()
-    deb_keyring: Path | None = None
     rpm: tuple[str, ...] = ()
     rpm_sources: tuple[str, ...] = ()
+    keyring: Path | None = None
     installed: Path | None = None
 
 

@@ -115,9 +115,9 @@ def _system_packages(target: Section) -> SystemPackages:
     return SystemPackages(
         deb=section.texts("deb", (), _DEB),
         deb_sources=section.texts("deb_sources", (), _DEB_SOURCE),
-        deb_keyring=section.path_to("deb_keyring", "file"),
         rpm=section.texts("rpm", (), _RPM),
         rpm_sources=section.texts("rpm_sources", (), _RPM_SOURCE),
+        keyring=section.path_to("keyring", "file"),
         installed=section.path_to("installed", "file"),
     )
 
