@@ -48,7 +48,7 @@ class _Parser(argparse.ArgumentParser):
 
     _configured = False
 
-    def parse_known_args(self, args: Any = None, namespace: Any = None) -> Any:  # type: ignore[override]
+    def parse_known_args(self, args: Any = None, namespace: Any = None) -> Any:
         """As argparse's own, with the arguments of the export."""
         if not self._configured:
             self._configured = True

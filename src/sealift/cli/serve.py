@@ -9,16 +9,19 @@ import ipaddress
 import logging
 import os
 import pwd
+import signal
 import socket
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from functools import partial
 from pathlib import Path
 
 from sealift.cli.care import ReleaseCare
 from sealift.cli.options import add_common, add_prefix, prefix_of
+from sealift.cli.tree import checked_tree, is_tree
 from sealift.errors import UsageError
 from sealift.host.units import WORKER_USER
+from sealift.model.setting import Value
 from sealift.model.settings import Schema, Settings, schema_of, settings_of
 from sealift.serve.care import Care, Unattended, WorkerLaunch
 from sealift.serve.http.tls import check_tls, tls_files
@@ -29,7 +32,7 @@ from sealift.serve.watching import Watcher
 from sealift.serve.workers import SupervisorOptions
 from sealift.store.prefix import Prefix, choose_service, system
 from sealift.store.releases import InstalledRelease, active_release
-from sealift.store.site import read_site
+from sealift.store.site import read_site, read_site_file
 
 log = logging.getLogger(__name__)
 
@@ -44,10 +47,13 @@ def configure(parser: argparse.ArgumentParser) -> None:
         "  sealift serve fraud                    the active release of fraud\n"
         "  sealift serve fraud --port 9000 --host 0.0.0.0\n"
         "  sealift serve ./fraud                  the project in that folder, while you edit it\n"
+        "  sealift serve /opt/sealift/app         the release laid out there, as in a container\n"
         "  curl -s localhost:8000/predict -d '{\"amount\": 12.5}'",
     )
     parser.add_argument(
-        "target", metavar="NAME|DIR", help="an installed release, or the path of a project folder"
+        "target",
+        metavar="NAME|DIR",
+        help="an installed release, or the path of a project folder or of a release's tree",
     )
     parser.add_argument(
         "--host", metavar="H", help=f"default: $SEALIFT_HOST, the site file, else {DEFAULT_HOST}"
@@ -70,6 +76,9 @@ def configure(parser: argparse.ArgumentParser) -> None:
         "--tls-certificate", type=Path, metavar="F", help="serve HTTPS with this certificate chain (PEM)"
     )
     parser.add_argument("--tls-key", type=Path, metavar="F", help="its private key (PEM, no passphrase)")
+    parser.add_argument(
+        "--site", type=Path, metavar="F", help="settings of a release that is served by its tree's path"
+    )
     add_prefix(parser)
 
 
@@ -89,6 +98,12 @@ def run(args: argparse.Namespace) -> int:
         "tls.certificate": _absolute(args.tls_certificate),
         "tls.key": _absolute(args.tls_key),
     }
+    if "/" in args.target and is_tree(Path(args.target)):
+        return _serve_tree(args, Path(args.target).resolve(), flags)
+    if args.site is not None:
+        raise UsageError(
+            "--site is for a release served by its tree's path; an installed one has a site file"
+        )
     if _is_project(args.target, prefix):
         return _serve_project(args, Path(args.target), Schema().resolve({}, environ=os.environ, flags=flags))
     name = choose_service(prefix, args.target)
@@ -164,6 +179,40 @@ def worker_user(prefix: Prefix) -> str | None:
         return pwd.getpwnam(WORKER_USER).pw_name
     except KeyError:
         return None
+
+
+def _serve_tree(args: argparse.Namespace, tree: Path, flags: Mapping[str, Value]) -> int:
+    """Check the release where it lies, then serve it; nothing is switched and nothing is written."""
+    site = args.site.absolute() if args.site is not None else None
+    if site is not None and not site.is_file():
+        raise UsageError(f"--site {args.site}: no such file")
+    settings = settings_of(
+        schema_of(tree),
+        {} if site is None else read_site_file(site),
+        environ=os.environ,
+        flags=flags,
+    )
+    tls = _tls_flags(settings, None)
+    with _ends_at_once():
+        release = checked_tree(tree, settings, site)
+    for note in release.check["notes"]:
+        log.info("check: %s", note)
+    worker = (f"--drain-s={settings.drain_s}", *tls)
+    care = Unattended(partial(launch_of, site or Path(os.devnull), worker, release))
+    return _supervise(args, settings, care, SupervisorOptions(drain_s=settings.drain_s))
+
+
+@contextlib.contextmanager
+def _ends_at_once() -> Iterator[None]:
+    """Before anything is served SIGTERM ends this process, also where it is a container's first one.
+
+    The kernel keeps from process 1 every signal that it has no handler for (pid_namespaces(7)).
+    """
+    before = signal.signal(signal.SIGTERM, lambda *_: sys.exit(128 + signal.SIGTERM))
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGTERM, before)
 
 
 def _serve_project(args: argparse.Namespace, directory: Path, settings: Settings) -> int:
