@@ -11,13 +11,14 @@ from sealift.cli.options import add_common, add_prefix, prefix_of
 from sealift.cli.outcome import start_units, wait_for_verdict, what_next
 from sealift.cli.refusals import recording_refusals
 from sealift.cli.screen import print_result
+from sealift.cli.tool_installing import activate_staged_tool
 from sealift.errors import NotActivated
 from sealift.install.install import InstallReport, Outcome, activate, active
 from sealift.install.recover import recover_prefix
 from sealift.ledger.log import require_writable
 from sealift.store.failures import forgive, require_not_blocked
 from sealift.store.lock import exclusive
-from sealift.store.prefix import Prefix
+from sealift.store.prefix import TOOL, Prefix
 from sealift.store.releases import InstalledRelease, find_release
 
 
@@ -48,6 +49,8 @@ def configure(parser: argparse.ArgumentParser) -> None:
 def run(args: argparse.Namespace) -> int:
     """Run `activate`."""
     prefix = prefix_of(args)
+    if args.name == TOOL:
+        return activate_staged_tool(args, prefix)
     with recording_refusals(prefix, "activate", None, args.name):
         release = find_release(prefix, args.name, args.version)
         require_writable(prefix.ledger)

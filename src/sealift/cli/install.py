@@ -17,6 +17,7 @@ from sealift.cli.options import add_common, add_prefix, prefix_of
 from sealift.cli.outcome import start_units, wait_for_verdict, what_next
 from sealift.cli.refusals import recording_refusals
 from sealift.cli.screen import megabytes, print_result, progress_of
+from sealift.cli.tool_installing import install_tool
 from sealift.events import Progress
 from sealift.host import systemd
 from sealift.install.install import Box, InstallReport, Outcome, Plan, activate, plan, stage
@@ -27,7 +28,7 @@ from sealift.ledger.record import Event
 from sealift.ledger.who import operator
 from sealift.store.failures import forgive
 from sealift.store.lock import exclusive
-from sealift.store.prefix import Prefix
+from sealift.store.prefix import TOOL, Prefix
 from sealift.store.stamp import require_known_format
 from sealift.target.compatible import incompatibilities
 from sealift.target.host import read_host
@@ -87,6 +88,8 @@ def run(args: argparse.Namespace) -> int:
     require_known_format(prefix)
     with recording_refusals(prefix, "install", args.bundle):
         bundle, offered = open_for_install(args.bundle, args.trust, prefix)
+    if bundle.release.product == TOOL:
+        return install_tool(args, prefix, bundle, offered)
     with recording_refusals(prefix, "install", args.bundle, bundle.release.product):
         box = _box(args, prefix, bundle)
         if args.dry_run:

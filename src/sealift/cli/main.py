@@ -48,7 +48,14 @@ GROUPS: Final[dict[str, dict[str, str]]] = {
         "demo": "the whole journey with a real model, in about two minutes",
     },
 }
-HIDDEN: Final = {"_worker": "worker", "_check": "check", "_record": "record", "_health": "health"}
+HIDDEN: Final = {
+    "_worker": "worker",
+    "_check": "check",
+    "_record": "record",
+    "_health": "health",
+    "_bootstrap": "bootstrap",
+    "_selftest": "selftest",
+}
 """Run by sealift itself, in a release's own interpreter."""
 
 USAGE_EXAMPLES: Final = """\
