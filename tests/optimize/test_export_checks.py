@@ -14,9 +14,9 @@ from numpy.typing import NDArray
 from onnx import NodeProto, TensorProto, helper, numpy_helper
 
 from sealift.model.arrays import Arrays
+from sealift.model.engine_limits import EngineLimits
 from sealift.model.onnx_graph import read_signature
 from sealift.optimize.export.checks import ExportReport, check_export, difference_of, made_inputs
-from sealift.optimize.export.engine_limits import EngineLimits
 
 WEIGHTS = np.random.default_rng(3).standard_normal((4, 3)).astype(np.float32)
 

@@ -13,7 +13,8 @@ import pytest
 from onnx import NodeProto, TensorProto, helper, numpy_helper
 
 from sealift.errors import ModelError
-from sealift.optimize.export.engine_limits import EngineLimits, installed_limits, limits_of
+from sealift.model.engine_limits import EngineLimits, limits_of
+from sealift.optimize.export.engine_limits import installed_limits
 from sealift.optimize.export.operators import graph_problems, openvino_problems
 
 ENGINE = f"onnxruntime {onnxruntime.__version__}"
@@ -107,8 +108,9 @@ def test_the_installed_engine_says_what_it_reads() -> None:
 
 
 def test_other_releases_are_known_or_not_guessed_at() -> None:
-    assert limits_of("1.17.1") == EngineLimits("onnxruntime 1.17.1", opset=20, ir=9)
-    assert limits_of("1.22.0") is None
+    assert limits_of("1.17.1") == EngineLimits("onnxruntime 1.17.1", opset=20, ir=9, ml=4)
+    assert limits_of("1.9.0") is None
+    assert limits_of("2.0.0") is None
     assert limits_of("nightly") is None
 
 

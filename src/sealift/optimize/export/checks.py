@@ -19,9 +19,9 @@ from sealift.engine.proof import Effort, why_not_batched
 from sealift.engine.protocol import EngineOptions, Session
 from sealift.errors import ModelError, ModelFailed
 from sealift.model.arrays import Arrays
+from sealift.model.engine_limits import EngineLimits
 from sealift.model.examples import example_candidates
 from sealift.model.signature import Signature
-from sealift.optimize.export.engine_limits import EngineLimits
 from sealift.optimize.export.operators import graph_problems
 
 ROWS: Final = (1, 2, 5)

@@ -1,48 +1,21 @@
-"""An onnxruntime -> the newest ONNX that it reads, by asking it or by its version."""
+"""The onnxruntime of this process -> the newest ONNX that it reads, by asking it.
+
+Of another release: `model.engine_limits`.
+"""
 
 from __future__ import annotations
 
 import functools
 import re
-from dataclasses import dataclass
 from typing import Any, Final
 
 from sealift.errors import ModelError
+from sealift.model.engine_limits import ML, EngineLimits
 
 _FOREIGN = (Exception,)
 """onnxruntime raises classes of its own, all of them plain exceptions."""
 
 _BEYOND: Final = 1_000_000
-_RELEASED: Final[dict[tuple[int, int], tuple[int, int]]] = {
-    (1, 16): (19, 9),
-    (1, 17): (20, 9),
-    (1, 18): (21, 10),
-    (1, 19): (21, 10),
-    (1, 20): (21, 10),
-    (1, 26): (26, 13),
-}
-"""onnxruntime's release -> opset and IR version. Source: the ONNX release that each pins (its compatibility page)
-with ONNX's own version table; onnxruntime issues 20559 and 23602, pull request 27601. Others are not known for sure."""
-
-
-@dataclass(frozen=True, slots=True)
-class EngineLimits:
-    """The highest opset of the default domain, and IR version, that an engine reads; 0: it does not tell."""
-
-    engine: str
-    opset: int
-    ir: int
-
-
-def limits_of(version: str) -> EngineLimits | None:
-    """Of a release of onnxruntime such as `1.20.1`; None: neither installed here nor known."""
-    import onnxruntime
-
-    if version == onnxruntime.__version__:
-        return installed_limits()
-    numbers = tuple(int(number) for number in re.findall(r"\d+", version)[:2])
-    known = _RELEASED.get((numbers[0], numbers[1])) if len(numbers) > 1 else None
-    return EngineLimits(f"onnxruntime {version}", *known) if known else None
 
 
 @functools.cache
@@ -52,10 +25,10 @@ def installed_limits() -> EngineLimits:
 
     opset = re.search(r"till opset (\d+)", refusal_of(_tiny(_BEYOND, 4)))
     ir = re.search(r"max supported IR version: (\d+)", refusal_of(_tiny(13, _BEYOND)))
+    ml = re.search(r"till opset (\d+)", refusal_of(_tiny(13, 4, ml=_BEYOND)))
     return EngineLimits(
         f"onnxruntime {onnxruntime.__version__}",
-        int(opset.group(1)) if opset else 0,
-        int(ir.group(1)) if ir else 0,
+        *(int(found.group(1)) if found else 0 for found in (opset, ir, ml)),
     )
 
 
@@ -81,9 +54,10 @@ def refusal_of(model: Any) -> str:
     return ""
 
 
-def _tiny(opset: int, ir: int) -> Any:
+def _tiny(opset: int, ir: int, ml: int = 1) -> Any:
     from onnx import TensorProto, helper
 
     edge = [helper.make_tensor_value_info(name, TensorProto.FLOAT, [1]) for name in "xy"]
     graph = helper.make_graph([helper.make_node("Relu", ["x"], ["y"])], "tiny", edge[:1], edge[1:])
-    return helper.make_model(graph, opset_imports=[helper.make_opsetid("", opset)], ir_version=ir)
+    opsets = [helper.make_opsetid("", opset), helper.make_opsetid(ML, ml)]
+    return helper.make_model(graph, opset_imports=opsets, ir_version=ir)

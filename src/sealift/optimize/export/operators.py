@@ -18,9 +18,10 @@ import onnx.inliner
 from onnx import AttributeProto, GraphProto, ModelProto, NodeProto, TensorProto, ValueInfoProto, helper
 
 from sealift.errors import ModelError
+from sealift.model.engine_limits import EngineLimits
 from sealift.model.graph_file import read_model
 from sealift.model.graph_signature import without_weights
-from sealift.optimize.export.engine_limits import EngineLimits, installed_limits, refusal_of
+from sealift.optimize.export.engine_limits import installed_limits, refusal_of
 
 _FOREIGN = (Exception,)
 """onnx's inference and inliner raise errors of several kinds; without types less is found, and nothing wrong."""
