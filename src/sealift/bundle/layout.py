@@ -10,10 +10,13 @@ RELEASE_SIGNATURES: Final = "release.sig.json"
 TRANSPORT: Final = "transport.json"
 TRANSPORT_SIGNATURES: Final = "transport.sig.json"
 SUFFIX: Final = ".sealift"
+VOLUME: Final = "volume.json"
+PIECE: Final = "piece"
 
 MAX_DOCUMENT_BYTES: Final = 64 * 2**20
 MAX_RELEASE_BYTES: Final = 4 << 20
 MAX_SIGNATURE_BYTES: Final = 1 << 20
+MAX_VOLUME_BYTES: Final = 4096
 MAX_MARKS: Final = 2_000_000
 """Bytes `,` `[` `{` of a document: what its parsing costs, bounded before it starts (clause 7.4)."""
 MAX_PARTS: Final = 700_000
@@ -54,14 +57,25 @@ def rank(name: str) -> tuple[int, int, str] | None:
     return None
 
 
+def volume_rank(name: str) -> tuple[int, int, str] | None:
+    """The place of a part in a volume, or None for a name that no volume has (clause 12.2)."""
+    if name == VOLUME:
+        return -1, 0, ""
+    if name == PIECE:
+        return len(_ORDER) + 2, 0, ""
+    return rank(name) if is_document(name) else None
+
+
 def is_document(name: str) -> bool:
-    """True for everything but objects: read whole, so held to `most_bytes`."""
-    return not name.startswith("objects/")
+    """True for everything but objects and pieces: read whole, so held to `most_bytes`."""
+    return not name.startswith("objects/") and name != PIECE
 
 
 def most_bytes(name: str) -> int:
     """The cap of a document (clause 7.4): only manifests and the transport grow with the files."""
     if name == RELEASE:
         return MAX_RELEASE_BYTES
+    if name == VOLUME:
+        return MAX_VOLUME_BYTES
     is_small = name in (RELEASE_SIGNATURES, TRANSPORT_SIGNATURES) or name.startswith("roots/")
     return MAX_SIGNATURE_BYTES if is_small else MAX_DOCUMENT_BYTES

@@ -163,26 +163,32 @@ class _Slice(io.RawIOBase):
         super().close()
 
 
-def open_source(path: Path) -> Source:
-    """A bundle folder, a container file, or a medium's folder with exactly one of them in it.
+def open_source(path: Path, *, may_lack: bool = False) -> Source:
+    """A bundle folder, a container file, a set of volumes, or a medium's folder with exactly one of them in it.
 
+    Args:
+        may_lack: of a set of volumes some may be missing or damaged.
     Raises: UsageError: nothing there, no bundle in it, or several. MalformedBundle: a damaged container.
-        BundleError: it cannot be read.
+        MissingPart: a volume is not there. BundleError: it cannot be read.
     """
     with reading(str(path)):
-        return _open_source(path)
+        return _open_source(path, may_lack)
 
 
-def _open_source(path: Path) -> Source:
+def _open_source(path: Path, may_lack: bool) -> Source:
+    from sealift.bundle import volumes  # it reads through this module
+
     if not path.exists():
         raise UsageError(f"{path}: no such file or folder")
     if path.is_file():
-        return Container(path)
+        return volumes.open_file(path, may_lack=may_lack) if volumes.is_volume(path) else Container(path)
     if (path / layout.RELEASE).is_file():
         return Folder(path)
     found = sorted(child for child in path.iterdir() if _is_bundle(child))
+    if found and all(child.is_file() and volumes.is_volume(child) for child in found):
+        return volumes.open_volumes(found, may_lack=may_lack)
     if len(found) == 1:
-        return _open_source(found[0])
+        return _open_source(found[0], may_lack)
     if not found:
         raise UsageError(
             f"{path}: no bundle there (no *{layout.SUFFIX} file, no folder with {layout.RELEASE})"
@@ -195,6 +201,8 @@ def _open_source(path: Path) -> Source:
 
 
 def _is_bundle(path: Path) -> bool:
+    if path.name.startswith("."):
+        return False  # `._fraud.sealift`: what some systems write beside a file
     return (path.suffix == layout.SUFFIX and path.is_file()) or (path / layout.RELEASE).is_file()
 
 

@@ -6,7 +6,7 @@ compares: Python's `tarfile` lets most flipped header bits pass unnoticed.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import IO, Final
@@ -17,6 +17,8 @@ from sealift.errors import MalformedBundle
 
 BLOCK: Final = 512
 END: Final = bytes(2 * BLOCK)
+Rank = Callable[[str], tuple[int, int, str] | None]
+"""The place of a name in the one order; None for a name that does not belong there."""
 _NAME, _SIZE, _CHECKSUM = slice(0, 100), slice(124, 136), slice(148, 156)
 
 
@@ -59,9 +61,11 @@ def padding(size: int) -> int:
     return -size % BLOCK
 
 
-def read_index(stream: IO[bytes], file_size: int) -> dict[str, Extent]:
+def read_index(stream: IO[bytes], file_size: int, rank: Rank = layout.rank) -> dict[str, Extent]:
     """Walk the headers of a whole container; no part's bytes are read.
 
+    Args:
+        rank: the one order of its parts: a bundle's, or `layout.volume_rank`.
     Raises: MalformedBundle: anything but the one encoding of these names and sizes.
     """
     index: dict[str, Extent] = {}
@@ -69,7 +73,7 @@ def read_index(stream: IO[bytes], file_size: int) -> dict[str, Extent]:
     position = 0
     while (block := _exactly(stream, position, BLOCK, file_size)) != bytes(BLOCK):
         name, size = _parse(block, position)
-        place = layout.rank(name)
+        place = rank(name)
         if place is None or (last is not None and place <= last):
             raise MalformedBundle(
                 f"part {name!r} at byte {position}: not a part of a bundle, or out of order"
@@ -126,9 +130,11 @@ def _require_size(name: str, size: int, position: int, file_size: int) -> None:
         )
 
 
-def write_parts(stream: IO[bytes], parts: Iterable[tuple[str, int, Iterator[bytes]]]) -> None:
+def write_parts(
+    stream: IO[bytes], parts: Iterable[tuple[str, int, Iterator[bytes]]], rank: Rank = layout.rank
+) -> None:
     """Write (name, size, chunks) in their one order, then the end."""
-    for name, size, chunks in sorted(parts, key=lambda part: layout.rank(part[0]) or (99, 0, "")):
+    for name, size, chunks in sorted(parts, key=lambda part: rank(part[0]) or (99, 0, "")):
         stream.write(header(name, size))
         for chunk in chunks:
             stream.write(chunk)
@@ -136,7 +142,7 @@ def write_parts(stream: IO[bytes], parts: Iterable[tuple[str, int, Iterator[byte
     stream.write(END)
 
 
-def index_of(path: Path) -> Mapping[str, Extent]:
+def index_of(path: Path, rank: Rank = layout.rank) -> Mapping[str, Extent]:
     """The index of a container file on disk."""
     with path.open("rb") as stream:
-        return read_index(stream, path.stat().st_size)
+        return read_index(stream, path.stat().st_size, rank)

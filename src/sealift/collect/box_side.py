@@ -10,6 +10,7 @@ import sealift
 from sealift.errors import UsageError
 
 CONNECTED_ONLY = (
+    "carry/*",
     "cli/against.py",
     "cli/assembling.py",
     "cli/demo.py",
