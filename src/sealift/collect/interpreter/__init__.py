@@ -1,0 +1,1 @@
+"""Archive or installed CPython -> an interpreter that runs wherever it lies."""
