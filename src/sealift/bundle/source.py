@@ -176,7 +176,7 @@ def open_source(path: Path, *, may_lack: bool = False) -> Source:
 
 
 def _open_source(path: Path, may_lack: bool) -> Source:
-    from sealift.bundle import volumes  # it reads through this module
+    from sealift.bundle import volume_sets as volumes  # it reads through this module
 
     if not path.exists():
         raise UsageError(f"{path}: no such file or folder")
