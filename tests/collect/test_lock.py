@@ -25,6 +25,8 @@ class Collector:
 
     def __init__(self, folder: Path, target: Target, options: CollectOptions, box: BoxSide) -> None:
         self.folder, self.target, self.options, self.box = folder, target, options, box
+        assert box.lock is not None
+        self.box_lock = box.lock
 
     def __call__(self, sources: PythonSources) -> Collected:
         return collect_wheels(sources, self.target, self.options, box=self.box)
@@ -106,7 +108,10 @@ def test_a_lock_outside_the_permitted_range_names_both_sides(
     )
 
 
-def test_requirements_that_exclude_each_other_name_their_lines(collect: Collector) -> None:
+def test_requirements_that_exclude_each_other_name_their_lines(
+    collect: Collector, shelf: Path, make_wheel: MakeWheel
+) -> None:
+    make_wheel(shelf, "app-core", "0.9")
     with pytest.raises(UsageError) as caught:
         collect(collect.requirements("app-core>=1\n\napp-core<1\n"))
     assert caught.value.message == "The application's requirements exclude each other."
@@ -114,6 +119,7 @@ def test_requirements_that_exclude_each_other_name_their_lines(collect: Collecto
         "requirements.txt line 1 asks for app-core>=1",
         "requirements.txt line 3 asks for app-core<1",
     )
+    assert "requirements.txt line 1: app-core>=1 -> app-core==0.9" in str(caught.value.next_step)
 
 
 def test_constraints_of_the_project_hold(collect: Collector, shelf: Path, make_wheel: MakeWheel) -> None:
@@ -240,21 +246,29 @@ def test_a_package_without_a_wheel_says_how_to_build_one(collect: Collector, she
     (shelf / "only-source-1.0.tar.gz").write_bytes(b"")
     with pytest.raises(UsageError) as caught:
         collect(collect.requirements("only-source\n"))
-    assert caught.value.message == f"only-source is offered, but not as a wheel for {collect.target}."
-    assert "pip wheel only-source -w vendor/" in str(caught.value.next_step)
+    where = "(requirements.txt line 1)"
+    assert caught.value.message == f"only-source {where} is offered, but not as a wheel for {collect.target}."
+    assert f"python{collect.target.python} -m pip wheel --no-deps only-source -w vendor/" in str(
+        caught.value.next_step
+    )
 
 
 def test_an_unknown_package_is_named(collect: Collector) -> None:
     with pytest.raises(UsageError) as caught:
         collect(collect.requirements("no-such-thing>=2\n"))
-    assert caught.value.message == "No package is called no-such-thing where pip looks."
+    assert (
+        caught.value.message
+        == "No package is called no-such-thing where pip looks (requirements.txt line 1)."
+    )
 
 
 def test_a_version_that_nobody_offers_lists_those_on_offer(collect: Collector) -> None:
     with pytest.raises(UsageError) as caught:
         collect(collect.requirements("app-core>=7\n"))
-    assert caught.value.message == f"No wheel satisfies app-core>=7 for {collect.target}."
-    assert caught.value.problems == ("wheels on offer: 1.2",)
+    line = "app-core>=7 (requirements.txt line 1)"
+    assert caught.value.message == f"No wheel satisfies {line} for {collect.target}."
+    assert caught.value.problems == ("the newest that has a wheel is 1.2",)
+    assert "requirements.txt line 1: app-core>=7 -> app-core==1.2" in str(caught.value.next_step)
 
 
 def test_locked_wheels_come_from_the_cache_when_the_index_is_gone(collect: Collector, tmp_path: Path) -> None:
@@ -294,11 +308,11 @@ def test_progress_moves_with_every_package(collect: Collector) -> None:
     watcher = Watcher()
     collect.options = replace(collect.options, progress=watcher)
     collect(collect.requirements("app-web\n"))
-    assert watcher.steps == [("resolve and download", 2), ("download locked wheels", 3)]
+    assert watcher.steps == [("resolve", 2), ("download locked wheels", 3)]
 
 
 def test_a_target_that_the_box_side_has_no_wheels_for_is_refused(collect: Collector) -> None:
-    lock = collect.box.lock.read_text().replace("boxnum-2.0-py3-none-any", "boxnum-2.0-cp38-cp38-win32")
+    lock = collect.box_lock.read_text().replace("boxnum-2.0-py3-none-any", "boxnum-2.0-cp38-cp38-win32")
     collect.box = replace(collect.box, lock=collect.file("other.lock", lock))
     with pytest.raises(UsageError) as caught:
         collect(PythonSources())
@@ -308,9 +322,9 @@ def test_a_target_that_the_box_side_has_no_wheels_for_is_refused(collect: Collec
 
 def test_what_a_part_asks_for_and_does_not_need_stays_behind(collect: Collector, box: BoxSide) -> None:
     """`unneeded` counts for sealift's own demand: an application that asks for it gets it, in its own layer."""
-    text = collect.box.lock.read_text()
+    text = collect.box_lock.read_text()
     head, *packages = text.split("[[packages]]")
-    collect.box.lock.write_text(
+    collect.box_lock.write_text(
         "[[packages]]".join([head, *(each for each in packages if '"boxflat"' not in each)])
     )
     with pytest.raises(UsageError, match="do not work together"):
@@ -325,10 +339,10 @@ def test_what_a_part_asks_for_and_does_not_need_stays_behind(collect: Collector,
 
 
 def test_a_part_is_collected_where_it_is_wanted(collect: Collector, box: BoxSide) -> None:
-    text = collect.box.lock.read_text().replace(
+    text = collect.box_lock.read_text().replace(
         'name = "boxflat"', 'name = "boxflat"\nmarker = "\'flat\' in extras"'
     )
-    collect.box.lock.write_text(text.replace("[[packages]]", 'extras = ["flat"]\n[[packages]]', 1))
+    collect.box_lock.write_text(text.replace("[[packages]]", 'extras = ["flat"]\n[[packages]]', 1))
     plain = replace(box, unneeded={"boxrun": frozenset({"boxflat"})})
     collect.box = plain
     assert named(collect(PythonSources()).runtime) == ["boxnum 2.0", "boxrun 1.0"]

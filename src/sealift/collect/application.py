@@ -8,11 +8,14 @@ from pathlib import Path
 
 from packaging.requirements import Requirement
 
+from sealift.collect.explain import explained
 from sealift.collect.fetch import fetch_pins
-from sealift.collect.pip_download import Conflict
+from sealift.collect.found import Found
+from sealift.collect.pip_words import Conflict, NotFound
 from sealift.collect.pylock import Pin, read_pins
+from sealift.collect.question import Question
 from sealift.collect.requirements import Demands, read_requirements
-from sealift.collect.solve import Bench, Bounds, conflict_error, solve
+from sealift.collect.solve import Bench
 from sealift.collect.tags import markers_of, tags_of
 from sealift.collect.wheel import WheelFile, read_wheel
 from sealift.errors import UsageError
@@ -22,15 +25,17 @@ from sealift.target.target import Target
 
 @dataclass(frozen=True, slots=True)
 class Application:
-    """`wheels` by normalised name; `local` are the names that came from the project's own files;
-    `pins` are what a lock promised; `lenient` says that the versions were never checked by a resolver."""
+    """`wheels` by normalised name, chosen and not yet all at hand; `local` are the names that came from the project's
+    own files; `pins` are what a lock promised; `lenient` says that the versions were never checked by a resolver;
+    `options` are whole lines for the head of pip's requirements file: where the project says to look."""
 
-    wheels: dict[str, WheelFile]
+    wheels: dict[str, Found]
     roots: tuple[Requirement, ...]
     local: frozenset[str] = frozenset()
     pins: tuple[Pin, ...] = ()
     lenient: bool = False
     notes: tuple[str, ...] = ()
+    options: tuple[str, ...] = ()
 
 
 def collect_application(sources: PythonSources, box_pins: Sequence[Pin], bench: Bench) -> Application:
@@ -80,7 +85,9 @@ def local_wheels(paths: Sequence[Path], target: Target) -> dict[str, WheelFile]:
 
 
 def _without_file(local: dict[str, WheelFile], box_pins: Sequence[Pin], bench: Bench) -> Application:
-    return _resolved(Demands(), local, box_pins, bench, frozen=False) if local else Application({}, ())
+    if local or bench.box.gpu.lines:
+        return _resolved(Demands(), local, box_pins, bench, frozen=False)
+    return Application({}, ())
 
 
 def _from_lock(demands: Demands, local: dict[str, WheelFile], bench: Bench) -> Application:
@@ -100,50 +107,35 @@ def _from_pins(
 ) -> Application:
     wanted = [pin for pin in pins if pin.name not in local and pin.name != "sealift"]
     paths = fetch_pins(wanted, bench.target, bench.options, bench.folder("lock"), demands.options)
-    wheels = local | {file.wheel.name: file for file in map(read_wheel, paths)}
-    roots = tuple(Requirement(f"{name}=={file.wheel.version}") for name, file in wheels.items())
+    files = local | {file.wheel.name: file for file in map(read_wheel, paths)}
+    wheels = {name: Found.from_file(file) for name, file in files.items()}
+    roots = tuple(Requirement(f"{name}=={found.version}") for name, found in wheels.items())
     return Application(wheels, roots, frozenset(local), tuple(wanted), notes=tuple(demands.notes))
 
 
 def _resolved(
     demands: Demands, local: dict[str, WheelFile], box_pins: Sequence[Pin], bench: Bench, *, frozen: bool
 ) -> Application:
-    roots = [demand.requirement for demand in demands.demands]
-    roots += [Requirement(f"{name}=={file.wheel.version}") for name, file in local.items()]
-    lines = [*demands.options, *(demand.line() for demand in demands.demands)]
-    if any(demand.hashes for demand in demands.demands):  # then pip wants a digest for each of the others too
-        lines += [
-            f"{file.wheel.path.absolute()} --hash=sha256:{file.wheel.sha256}" for file in local.values()
-        ]
-    else:
-        lines += [str(file.wheel.path.absolute()) for file in local.values()]
-    bounds = Bounds.from_pins(bench.box, box_pins, [demand.line() for demand in demands.constraints])
-    bounds.widen(_excluded(roots, box_pins))
+    question = Question(demands, local, box_pins, bench)
     notes = demands.notes
     try:
-        wheels, lenient = solve(roots, lines, bounds, bench), False
+        wheels, lenient = _answered(question, frozen), False
     except Conflict as conflict:
-        if not frozen:
-            raise conflict_error(
-                conflict, {_asked(d.line()): d.origin for d in demands.demands}
-            ) from conflict
         notes = [*notes, *(f"pip freeze contradicts itself: {line}" for line in conflict.lines)]
-        exact = Bounds(bench.box, fixed=bounds.fixed)
-        wheels, lenient = solve(roots, lines, exact, bench, dependencies=False), True
-    return Application(wheels, tuple(roots), frozenset(local), (), lenient, tuple(notes))
+        wheels, lenient = question.answer(dependencies=False), True
+    options = tuple(demands.options)
+    return Application(wheels, tuple(question.roots), frozenset(local), (), lenient, tuple(notes), options)
 
 
-def _excluded(roots: Sequence[Requirement], box_pins: Sequence[Pin]) -> list[str]:
-    """Pins that a root excludes in so many words: saves pip a failed attempt."""
-    pinned = {pin.name: pin.version for pin in box_pins}
-    return [
-        name
-        for root in roots
-        if (name := root.name.lower()) in pinned
-        and not root.specifier.contains(pinned[name], prereleases=True)
-    ]
-
-
-def _asked(line: str) -> str:
-    """How pip quotes a requirement line in a conflict."""
-    return line.split(" --hash")[0]
+def _answered(question: Question, frozen: bool) -> dict[str, Found]:
+    """Raises: Conflict: only where `frozen`. UsageError: everything that stands in the way."""
+    try:
+        return question.answer()
+    except Conflict as conflict:
+        if frozen:
+            raise
+        raise explained(question, conflict) from conflict
+    except NotFound as missing:
+        if not question.demands.demands:  # of a wheel of the project's own, or of sealift: nothing to relax
+            raise
+        raise explained(question, missing) from missing

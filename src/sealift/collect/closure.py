@@ -4,10 +4,20 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
+from typing import Protocol
 
 from packaging.requirements import Requirement
 
-from sealift.collect.wheel import WheelFile, normalised
+from sealift.collect.wheel import normalised
+
+
+class Candidate(Protocol):
+    """A wheel with what it asks for: at hand (`WheelFile`), or only chosen (`Found`)."""
+
+    @property
+    def version(self) -> str: ...  # noqa: D102
+    @property
+    def requires(self) -> tuple[Requirement, ...]: ...  # noqa: D102
 
 
 @dataclass(frozen=True, slots=True)
@@ -22,7 +32,7 @@ class Closure:
 
 def closure(
     roots: Iterable[Requirement],
-    wheels: Mapping[str, WheelFile],
+    wheels: Mapping[str, Candidate],
     markers: Mapping[str, str],
     unneeded: Mapping[str, frozenset[str]] | None = None,
 ) -> Closure:
@@ -46,8 +56,8 @@ def closure(
             missing.setdefault(name, demand)
             continue
         found = wheels[name]
-        if not demand.specifier.contains(found.wheel.version, prereleases=True):
-            unmet[f"{asker} needs {demand.name}{demand.specifier}, found {found.wheel.version}"] = None
+        if not demand.specifier.contains(found.version, prereleases=True):
+            unmet[f"{asker} needs {demand.name}{demand.specifier}, found {found.version}"] = None
         reached.add(name)
         for extra in {"", *demand.extras}:
             if (name, extra) not in seen:
@@ -57,7 +67,7 @@ def closure(
     return Closure(frozenset(reached), tuple(missing.values()), tuple(sorted(unmet)))
 
 
-def _requires(wheel: WheelFile, extra: str, markers: Mapping[str, str]) -> list[Requirement]:
+def _requires(wheel: Candidate, extra: str, markers: Mapping[str, str]) -> list[Requirement]:
     """What `wheel` asks for because of `extra` ("" for always)."""
     here = {**markers, "extra": extra}
     return [r for r in wheel.requires if (r.marker.evaluate(here) if r.marker else not extra)]

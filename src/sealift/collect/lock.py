@@ -11,7 +11,8 @@ from pathlib import Path
 from sealift.collect.application import Application, collect_application
 from sealift.collect.closure import Closure, closure
 from sealift.collect.fetch import fetch_pins
-from sealift.collect.pip_download import CollectOptions, Conflict
+from sealift.collect.pip_download import CollectOptions
+from sealift.collect.pip_words import Conflict
 from sealift.collect.pylock import Pin
 from sealift.collect.runtime import BoxSide
 from sealift.collect.solve import Bench, Bounds, conflict_error, solve
@@ -63,8 +64,9 @@ def collect_wheels(
         pins = bench.box.pins(target)
         application = collect_application(sources, pins, bench)
         own, moved = _box_side(application, pins, bench)
-        wheels = own | application.wheels
+        wheels = _fetch(own, application, bench)
         _check_digests(wheels, (*pins, *application.pins), application.local)
+        _check_digests(wheels, [found.pin() for found in application.wheels.values()], frozenset())
         _check_tags(wheels, target)
         return _sorted(wheels, application, moved, bench)
 
@@ -80,33 +82,48 @@ def write_lock(collected: Collected, target: Target) -> str:
 
 def _box_side(
     application: Application, pins: Sequence[Pin], bench: Bench
-) -> tuple[dict[str, WheelFile], tuple[str, ...]]:
+) -> tuple[tuple[Pin, ...], tuple[str, ...]]:
     """sealift's own wheels beside the application's, and a note for each version that gave way."""
-    given = {name: file.wheel.version for name, file in application.wheels.items()}
+    given = {name: found.version for name, found in application.wheels.items()}
     moved = [pin for pin in pins if given.get(pin.name, pin.version) != pin.version]
+    ours = [pin for pin in pins if pin.name not in given]
     if not moved:
-        wanted = [pin for pin in pins if pin.name not in given]
-        paths = fetch_pins(wanted, bench.target, bench.options, bench.folder("box"))
-        return {file.wheel.name: file for file in map(read_wheel, paths)}, ()
+        return tuple(ours), ()
     _check_ranges(moved, given, bench.box)
     notes = tuple(
         f"{p.name} {given[p.name]} instead of sealift's own {p.version}: the application asks for it"
         for p in moved
     )
-    return _around(application, [pin for pin in pins if pin.name not in given], bench), notes
+    return _around(application, ours, bench), notes
 
 
-def _around(application: Application, pins: Sequence[Pin], bench: Bench) -> dict[str, WheelFile]:
+def _around(application: Application, pins: Sequence[Pin], bench: Bench) -> tuple[Pin, ...]:
     """Solve the box side anew around versions that the application has fixed."""
-    fixed = [f"{name}=={file.wheel.version}" for name, file in application.wheels.items()]
-    folders = tuple(sorted({str(file.wheel.path.parent) for file in application.wheels.values()}))
+    fixed = [
+        f"{f.name} @ {f.url}" if f.url else f"{f.name}=={f.version}" for f in application.wheels.values()
+    ]
+    own = [found for name, found in application.wheels.items() if name in application.local]
+    folders = tuple(sorted({str(found.path.parent) for found in own if found.path}))
     near = replace(bench, options=replace(bench.options, find_links=(*folders, *bench.options.find_links)))
     roots = bench.box.roots(bench.target)
+    lines = [*application.options, *(str(root) for root in roots)]
     try:
-        found = solve(roots, [str(root) for root in roots], Bounds.from_pins(bench.box, pins, fixed), near)
+        found = solve(roots, lines, Bounds.from_pins(bench.box, pins, fixed), near)
     except Conflict as conflict:
         raise conflict_error(conflict, {}) from conflict
-    return {name: file for name, file in found.items() if name not in application.wheels}
+    return tuple(each.pin() for name, each in found.items() if name not in application.wheels)
+
+
+def _fetch(own: Sequence[Pin], application: Application, bench: Bench) -> dict[str, WheelFile]:
+    """The body of every wheel, by name: those on this machine from where they lie, the rest in one go."""
+    chosen = application.wheels.values()
+    paths = [found.path for found in chosen if found.path is not None]
+    theirs = [found.pin() for found in chosen if found.path is None]
+    # An index that the project's own file names is asked for the project's own packages alone.
+    rounds = [(own, ()), (theirs, application.options)] if application.options else [((*own, *theirs), ())]
+    for pins, options in rounds:
+        paths += fetch_pins(pins, bench.target, bench.options, bench.folder("wheels"), options)
+    return {file.wheel.name: file for file in map(read_wheel, paths)}
 
 
 def _check_ranges(moved: Sequence[Pin], given: dict[str, str], box: BoxSide) -> None:

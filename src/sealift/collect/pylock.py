@@ -18,17 +18,20 @@ from sealift.target.target import Target
 
 @dataclass(frozen=True, slots=True)
 class Pin:
-    """One exact version whose wheel must have one of `hashes` (sha256, hex); normally there is just one."""
+    """One exact version whose wheel must have one of `hashes` (sha256, hex); normally there is just one.
+
+    `url` is empty but for a wheel that comes from an address of its own and from no index.
+    """
 
     name: str
     version: str
     hashes: tuple[str, ...]
+    url: str = ""
 
     def line(self) -> str:
         """As pip reads it."""
-        return " ".join(
-            [f"{self.name}=={self.version}", *(f"--hash=sha256:{digest}" for digest in self.hashes)]
-        )
+        what = f"{self.name} @ {self.url}" if self.url else f"{self.name}=={self.version}"
+        return " ".join([what, *(f"--hash=sha256:{digest}" for digest in self.hashes)])
 
 
 def read_pins(lock: Path, target: Target, extras: frozenset[str] = frozenset()) -> tuple[Pin, ...]:

@@ -10,11 +10,12 @@ from pathlib import Path
 from packaging.requirements import Requirement
 
 from sealift.collect.closure import closure
-from sealift.collect.pip_download import CollectOptions, Conflict, Request, download
+from sealift.collect.found import Found
+from sealift.collect.pip_download import CollectOptions, Request, resolve
+from sealift.collect.pip_words import Conflict
 from sealift.collect.pylock import Pin
 from sealift.collect.runtime import BoxSide
 from sealift.collect.tags import markers_of
-from sealift.collect.wheel import WheelFile, read_wheel
 from sealift.errors import UsageError
 from sealift.target.target import Target
 
@@ -24,12 +25,16 @@ _OURS = "The user requested (constraint) "
 
 @dataclass(frozen=True, slots=True)
 class Bench:
-    """Where one collection happens: an empty `scratch` folder on the file system of `options.folder`."""
+    """Where one collection happens: an empty `scratch` folder on the file system of `options.folder`.
+
+    `patience_s` is how long one run of pip may take; None: as long as it wants.
+    """
 
     target: Target
     options: CollectOptions
     box: BoxSide
     scratch: Path
+    patience_s: float | None = None
 
     def folder(self, purpose: str) -> Path:
         """A folder that does not exist yet."""
@@ -71,23 +76,22 @@ def solve(
     bench: Bench,
     *,
     dependencies: bool = True,
-) -> dict[str, WheelFile]:
-    """Let pip find and download a set, then complete it for the target's own markers.
+) -> dict[str, Found]:
+    """Let pip choose a set, by the target's own markers.
 
-    pip evaluates markers for the interpreter it runs in, whatever --python-version says: what the target
-    needs beyond that is found by walking the metadata, asked for by name, and solved again.
+    A release of pip that keeps its own markers (`pip_start.py`) decides for the interpreter it runs in: what the
+    target needs beyond that is found by walking the metadata, asked for by name, and solved again.
 
     Args:
         roots: the demands in `lines`; they decide what is reached.
         lines: the requirements file for pip.
     Returns: normalised name -> wheel.
-    Raises: Conflict: no such set, sealift's pins widened as far as they go. UsageError, DigestMismatch:
-        as `pip_download.download`.
+    Raises: Conflict: no such set, sealift's pins widened as far as they go. UsageError: as `pip_download.resolve`.
     """
     asked = list(lines)
     for _ in range(_ROUNDS):
-        request = Request(asked, (), dependencies)
-        wheels = {file.wheel.name: file for file in map(read_wheel, _widening(request, bounds, bench))}
+        request = Request(asked, (), dependencies, bench.patience_s)
+        wheels = {found.name: found for found in _widening(request, bounds, bench)}
         missing = closure(roots, wheels, markers_of(bench.target)).missing
         if not missing:
             return wheels
@@ -95,12 +99,12 @@ def solve(
     raise UsageError(f"The dependencies of {', '.join(r.name for r in missing)} do not come to an end.")
 
 
-def _widening(request: Request, bounds: Bounds, bench: Bench) -> tuple[Path, ...]:
-    """Download; where pip blames one of our pins, widen it and try again."""
+def _widening(request: Request, bounds: Bounds, bench: Bench) -> tuple[Found, ...]:
+    """Resolve; where pip blames one of our pins, widen it and try again."""
     while True:
         attempt = replace(request, constraints=bounds.lines())
         try:
-            return download(attempt, bench.target, bench.options, bench.folder("solve"))
+            return resolve(attempt, bench.target, bench.options, bench.folder("solve"))
         except Conflict as conflict:
             # pip does not always say which constraint stood in the way: then all of them give way once.
             if not (bounds.widen(conflict.constrained) or bounds.widen(bounds.pinned)):
@@ -119,17 +123,29 @@ def conflict_error(conflict: Conflict, origins: Mapping[str, str]) -> UsageError
     Args:
         origins: requirement text as pip quotes it -> where it stands (`requirements.txt line 3`).
     """
-    problems = []
-    for line in conflict.lines:
-        if line.startswith(_OURS):
-            problems.append(f"sealift's box side runs with {line.removeprefix(_OURS)}")
-        elif line.startswith("The user requested "):
-            asked = line.removeprefix("The user requested ")
-            problems.append(f"{origins.get(asked, 'the project')} asks for {asked}")
-        elif not line.startswith("Cannot install"):
-            problems.append(line)
-    if conflict.constrained:
+    ours = [
+        line for line in conflict.lines if line.startswith(_OURS) and line.removeprefix(_OURS) not in origins
+    ]
+    if ours:
         message = "The application and sealift's own box side ask for versions that exclude each other."
     else:
         message = "The application's requirements exclude each other."
-    return UsageError(message, next_step="change one of these demands", problems=problems or conflict.lines)
+    return UsageError(
+        message,
+        next_step="change one of these demands",
+        problems=conflict_problems(conflict, origins) or conflict.lines,
+    )
+
+
+def conflict_problems(conflict: Conflict, origins: Mapping[str, str]) -> list[str]:
+    """One sentence for each demand that takes part; `origins` as for `conflict_error`."""
+    problems = []
+    for line in conflict.lines:
+        asked = line.removeprefix(_OURS).removeprefix("The user requested ")
+        if line.startswith(_OURS) and asked not in origins:
+            problems.append(f"sealift's box side runs with {asked}")
+        elif line.startswith("The user requested "):
+            problems.append(f"{origins.get(asked, 'the project')} asks for {asked}")
+        elif not line.startswith("Cannot install"):
+            problems.append(line)
+    return problems

@@ -47,6 +47,11 @@ class WheelFile:
     tags: frozenset[Tag]
     requires: tuple[Requirement, ...]
 
+    @property
+    def version(self) -> str:
+        """Of the wheel."""
+        return self.wheel.version
+
 
 def read_wheel(path: Path) -> WheelFile:
     """Read a wheel's file name and METADATA.

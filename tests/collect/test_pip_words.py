@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from sealift.collect.pip_download import CollectOptions, Conflict, _translate
+from sealift.collect.pip_words import Conflict, failure
 from sealift.errors import DigestMismatch, NoSpace, UsageError
 from sealift.target.target import Target
 
@@ -40,7 +40,7 @@ ERROR: THESE PACKAGES DO NOT MATCH THE HASHES FROM THE REQUIREMENTS FILE. If you
 
 
 def translated(text: str) -> Exception:
-    return _translate(text.splitlines(), TARGET, CollectOptions(Path("/wheels"), no_index=True))
+    return failure(text.splitlines(), TARGET, Path("/wheels"))
 
 
 def test_a_conflict_keeps_what_excludes_what_and_drops_the_advice() -> None:
