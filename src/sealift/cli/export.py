@@ -17,6 +17,10 @@ class _Export:
 
 
 EXPORTS: Final[dict[str, _Export]] = {
+    "bootstrap": _Export(
+        "sealift itself, with an interpreter: for a box that has neither, or an update of the tool",
+        "-o sealift-1.0.run --keys keys",
+    ),
     "oci": _Export(
         "a verified bundle -> an OCI image that podman, docker and Kubernetes run; no daemon, no network",
         "fraud-1.0.sealift -o fraud.tar --trust root.json",

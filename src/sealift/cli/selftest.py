@@ -60,9 +60,8 @@ def _of_this_box(prefix: Prefix) -> dict[str, Question]:
 
     def journals() -> str:
         names = (*prefix.services(), TOOL)
-        return ", ".join(
-            f"{name} {turn.phase.value}" for name in names if (turn := read_journal(prefix, name).turn)
-        )
+        turns = [(name, read_journal(prefix, name).turn) for name in names]
+        return ", ".join(f"{name} {turn.phase.value}" for name, turn in turns if turn) or "there is none"
 
     def trust() -> str:
         root = pinned_root(prefix)

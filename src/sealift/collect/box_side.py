@@ -23,6 +23,7 @@ CONNECTED_ONLY = (
     "cli/pack.py",
     "cli/recording.py",
     "cli/signing.py",
+    "cli/tool_making.py",
     "collect/*",
     "demo/*",
     "migrate/*",
@@ -36,6 +37,9 @@ CONNECTED_ONLY = (
     "project/served.py",
     "project/templates.py",
     "project/weights_scaffold.py",
+    "tool/head.sh",
+    "tool/make.py",
+    "tool/runfile.py",
     "scale/*",
 )
 """What stays on the connected machine: patterns of paths inside the package; `*` spans folders.
