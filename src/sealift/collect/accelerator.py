@@ -1,7 +1,7 @@
 """`[target] cuda` -> the engine's GPU build and NVIDIA's libraries, as requirements; or why there are none.
 
-NVIDIA's own package `cuda-toolkit` pins every library of one CUDA release (11.8 to 13.x), so no table of theirs
-is kept here. What is kept is which releases of `onnxruntime-gpu` were built for which CUDA.
+NVIDIA's own package `cuda-toolkit` pins every library of one CUDA release, so no table of theirs is kept here.
+Which releases of an engine were built for which CUDA stands in target/known.toml.
 """
 
 from __future__ import annotations
@@ -12,80 +12,29 @@ from pathlib import Path
 from typing import Final, Protocol
 
 from packaging.requirements import Requirement
-from packaging.specifiers import SpecifierSet
 
 from sealift.errors import UsageError
 from sealift.model.engines import default_engine
+from sealift.target.cuda import GpuBuild, builds_for, cuda_families, cuda_release, gpu_builds
 from sealift.target.target import Target, version_key
 
 NVIDIA_DEVICES: Final = ("cuda", "tensorrt")
 """Families of devices that need NVIDIA's driver on the box, and CUDA's libraries in the release."""
 
-
-@dataclass(frozen=True, slots=True)
-class GpuBuild:
-    """Releases of onnxruntime-gpu that were built for CUDA `first` up to, not including, `below`.
-
-    `parts` are extras of `cuda-toolkit`; `beside` are further requirements. `glibc`: of the oldest wheel.
-    """
-
-    first: str
-    below: str
-    engine: SpecifierSet
-    parts: str
-    beside: tuple[str, ...]
-    glibc: str
-    pythons: tuple[str, ...]
-    source: str
-
-    def covers(self, cuda: str) -> bool:
-        """Claims that this build runs with the libraries of that CUDA release."""
-        return version_key(self.first) <= version_key(cuda) < version_key(self.below)
-
-    @property
-    def name(self) -> str:
-        """`CUDA 11.8`, `CUDA 12.x`."""
-        whole = self.first.partition(".")[0]
-        return f"CUDA {self.first}" if self.first == "11.8" else f"CUDA {whole}.x"
-
-
-_PARTS: Final = "cublas,cudart,cufft,curand,nvrtc"
-GPU_BUILDS: Final = (
-    GpuBuild(
-        first="11.8",
-        below="12",
-        engine=SpecifierSet(">=1.16,<1.19"),
-        parts=_PARTS,
-        beside=("nvidia-cudnn-cu11>=8.9,<9", "numpy<2"),
-        glibc="2.17",
-        pythons=("3.11", "3.12"),
-        source="wheels 1.16.3 (manylinux_2_17, cp311) and 1.18.1 (manylinux_2_27; wants numpy below 2); "
-        "onnxruntime's page of the CUDA provider: cuDNN 8",
-    ),
-    GpuBuild(
-        first="12.0",
-        below="13",
-        engine=SpecifierSet(">=1.19,<1.27"),
-        parts=_PARTS,
-        beside=("nvidia-cudnn-cu12>=9,<10",),
-        glibc="2.27",
-        pythons=("3.11", "3.12", "3.13"),
-        source="metadata of wheels 1.21.1 to 1.26.0: extra cuda wants nvidia-*-cu12, extra cudnn "
-        "nvidia-cudnn-cu12~=9.0; 1.19 and 1.20: onnxruntime's page of the CUDA provider",
-    ),
-    GpuBuild(
-        first="13.0",
-        below="14",
-        engine=SpecifierSet(">=1.27,<2"),
-        parts=f"{_PARTS},nvjitlink",
-        beside=("nvidia-cudnn-cu13>=9,<10",),
-        glibc="2.27",
-        pythons=("3.11", "3.12", "3.13"),
-        source="metadata of wheels 1.27.0 to 1.31.1: extra cuda wants nvidia-*~=13.0, extra cudnn "
-        "nvidia-cudnn-cu13~=9.0",
-    ),
-)
-_KNOWN: Final = "11.8, 12.0 and newer 12.x, 13.0 and newer 13.x"
+_FIRST_WHEELS: Final = "11.8"
+"""The oldest release of `cuda-toolkit`; nvidia-cublas-cu11 and its like begin with 11.7."""
+_TOOLKIT: Final = {
+    "11": "cublas,cudart,cufft,curand,nvrtc",
+    "12": "cublas,cudart,cufft,curand,nvrtc",
+    "13": "cublas,cudart,cufft,curand,nvjitlink,nvrtc",
+}
+"""Extras of `cuda-toolkit` that hold what libonnxruntime_providers_cuda.so and cuDNN load. Source: the extra `cuda`
+of onnxruntime-gpu 1.31.1; cuBLAS comes with cuDNN there, unpinned. From 13 on cuFFT asks for any nvJitLink."""
+_CUDNN: Final = {"8": ">=8.9,<9", "9": ">=9,<10"}
+_BESIDE: Final = {"11": ("numpy<2",)}
+"""onnxruntime-gpu 1.18.1 says so itself, 1.16.3 crashes with numpy 2."""
+_PYTHONS: Final = {"11": ("3.11", "3.12")}
+"""Wheels of 1.16 to 1.18 exist for these."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -133,10 +82,10 @@ def gpu_demands(target: Target, models: Sequence[Placed]) -> GpuDemands:
         )
     if target.cuda is None:
         return NO_GPU
-    engines = {_engine_of(model) for model in models if _wants_nvidia(model)}
-    if "onnxruntime" in engines:
+    if any(_engine_of(model) == "onnxruntime" for model in models if _wants_nvidia(model)):
         return _onnxruntime(target, _build_for(target, target.cuda))
-    return GpuDemands(notes=(f"CUDA {target.cuda}: torch brings its own libraries ([python] requirements)",))
+    note = f"CUDA {target.cuda}: torch brings CUDA's libraries itself ([python] requirements)"
+    return GpuDemands(notes=(note,))
 
 
 def _contradictions(target: Target, models: Sequence[Placed]) -> list[str]:
@@ -145,11 +94,20 @@ def _contradictions(target: Target, models: Sequence[Placed]) -> list[str]:
         return [f"{m.name}: device {', '.join(m.device)}, but [target] names no cuda" for m in wanting]
     if not wanting:
         return [f'[target] cuda = "{target.cuda}", but no model has device = ["cuda"]']
-    return [
-        f"{model.name}: {_engine_of(model)} has no CUDA build; onnxruntime has (CUDA {_KNOWN}), and torch"
-        for model in wanting
-        if _engine_of(model) not in ("onnxruntime", "torch")
-    ]
+    problems = []
+    for model in wanting:
+        engine = _engine_of(model)
+        if not builds_for(target.cuda, engine):
+            problems.append(f"{model.name}: {engine} has no build for CUDA {target.cuda}; {_who_has()}")
+    return problems
+
+
+def _who_has() -> str:
+    """Every engine that has a build, with the releases of CUDA."""
+    found: dict[str, dict[str, None]] = {}
+    for build in gpu_builds():
+        found.setdefault(build.engine, {})[f"{build.cuda}.x"] = None
+    return "; ".join(f"{engine} has for {', '.join(names)}" for engine, names in found.items())
 
 
 def _wants_nvidia(model: Placed) -> bool:
@@ -161,49 +119,58 @@ def _engine_of(model: Placed) -> str:
 
 
 def _build_for(target: Target, cuda: str) -> GpuBuild:
-    """Raises: UsageError: onnxruntime has no such build for the target."""
-    build = next((each for each in GPU_BUILDS if each.covers(cuda)), None)
-    if build is None:
+    """The newest line that the target takes. Raises: UsageError: none, or CUDA's libraries are no wheels."""
+    if version_key(cuda) < version_key(_FIRST_WHEELS):
         raise UsageError(
-            f"onnxruntime has no build for CUDA {cuda} whose libraries come as wheels; it has for {_KNOWN}.",
-            next_step=f'[target] cuda = "{_nearest(cuda)}" (the driver on the box decides how new it may be)',
+            f"The libraries of CUDA {cuda} do not come as wheels; those of {_FIRST_WHEELS} do, and run on the same "
+            f"drivers ({cuda_families()['11']} or newer).",
+            next_step=f'[target] cuda = "{_FIRST_WHEELS}"',
         )
+    builds = builds_for(cuda, "onnxruntime")
+    fitting = [build for build in builds if _fits(build, target)]
+    if fitting and target.python in _PYTHONS.get(fitting[0].cuda, (target.python,)):
+        return fitting[0]
+    raise UsageError(
+        f"onnxruntime's build for CUDA {cuda} does not run on {target}.",
+        problems=_misfits(builds, target),
+        next_step='change [target], or serve on the processor: device = ["cpu"], without cuda',
+    )
+
+
+def _fits(build: GpuBuild, target: Target) -> bool:
+    return target.platform in build.platforms and version_key(target.glibc) >= version_key(build.glibc)
+
+
+def _misfits(builds: Sequence[GpuBuild], target: Target) -> list[str]:
     problems = []
-    if target.machine != "x86_64":
-        problems.append(
-            f"platform: expected linux-x86_64 (no GPU wheels for others), found {target.platform}"
-        )
-    if version_key(target.glibc) < version_key(build.glibc):
-        older = f"{_others(build, target)}"
-        problems.append(f"C library: expected glibc {build.glibc} or newer, found {target.glibc}{older}")
-    if target.python not in build.pythons:
-        problems.append(f"Python: expected {' or '.join(build.pythons)}, found {target.python}")
-    if problems:
-        raise UsageError(
-            f"onnxruntime's build for {build.name} does not run on {target}.",
-            problems=problems,
-            next_step='change [target], or serve on the processor: device = ["cpu"] without cuda',
-        )
-    return build
-
-
-def _others(build: GpuBuild, target: Target) -> str:
-    """The builds that the target's C library would take."""
-    fits = [b.name for b in GPU_BUILDS if b != build and version_key(b.glibc) <= version_key(target.glibc)]
-    return f"; its build for {' or '.join(fits)} needs less" if fits else ""
-
-
-def _nearest(cuda: str) -> str:
-    firsts = [build.first for build in GPU_BUILDS]
-    older = [first for first in firsts if version_key(first) <= version_key(cuda)]
-    return older[-1] if older else firsts[0]
+    platforms = sorted({platform for build in builds for platform in build.platforms})
+    if target.platform not in platforms:
+        problems.append(f"platform: expected {' or '.join(platforms)}, found {target.platform}")
+    oldest = min((build.glibc for build in builds), key=version_key)
+    if version_key(target.glibc) < version_key(oldest):
+        others = {b.cuda for b in gpu_builds() if b.engine == builds[0].engine and _fits(b, target)}
+        ways = f" (CUDA {', '.join(sorted(others))}.x needs less)" if others else ""
+        problems.append(f"C library: expected glibc {oldest} or newer, found {target.glibc}{ways}")
+    pythons = _PYTHONS.get(builds[0].cuda, (target.python,))
+    if target.python not in pythons:
+        problems.append(f"Python: expected {' or '.join(pythons)}, found {target.python}")
+    return problems
 
 
 def _onnxruntime(target: Target, build: GpuBuild) -> GpuDemands:
-    engine = Requirement(f"onnxruntime-gpu{build.engine}")
+    cuda = cuda_release(target.cuda or "")
+    engine = Requirement(build.requirement if "<" in build.requirement else f"{build.requirement},<2")
     return GpuDemands(
-        lines=(str(engine), f"cuda-toolkit[{build.parts}]=={target.cuda}.*", *build.beside),
+        lines=(
+            str(engine),
+            f"cuda-toolkit[{_TOOLKIT[build.cuda]}]=={cuda.release}.*",
+            f"nvidia-cudnn-cu{build.cuda}{_CUDNN[build.cudnn]}",
+            *_BESIDE.get(build.cuda, ()),
+        ),
         replaced=frozenset({"onnxruntime"}),
         roots=(engine,),
-        notes=(f"CUDA {target.cuda}: onnxruntime-gpu instead of onnxruntime, with NVIDIA's libraries",),
+        notes=(
+            f"CUDA {cuda.release}: {engine} instead of onnxruntime, with NVIDIA's libraries; the box's driver must be "
+            f"{cuda.driver} or newer",
+        ),
     )

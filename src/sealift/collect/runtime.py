@@ -153,6 +153,11 @@ class BoxSide:
             f"glibc {tier.glibc}, with {versions}",
         )
 
+    @property
+    def unneeded_by_gpu(self) -> Mapping[str, frozenset[str]]:
+        """The part of `unneeded` that is about the engine's GPU build, which comes among the application's wheels."""
+        return {root.name: self.unneeded.get(root.name, frozenset()) for root in self.gpu.roots}
+
     def range_of(self, name: str) -> SpecifierSet:
         """The versions of `name` (normalised) that will do; anything for what is not imported itself."""
         return self.permitted.get(name, SpecifierSet())
