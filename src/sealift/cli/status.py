@@ -20,13 +20,13 @@ from sealift.errors import BundleError, NotServing, SealiftError
 from sealift.host.units import service_unit
 from sealift.ledger.tail import latest
 from sealift.observe.history import table_of
-from sealift.observe.status import BoxStatus, Demands, Left, ServiceStatus, render, to_json
+from sealift.observe.status import BoxStatus, Demands, Left, ServiceStatus, ToolStatus, render, to_json
 from sealift.observe.why import explain
 from sealift.serve import control
 from sealift.store.failures import failures_of
 from sealift.store.files import read_document
 from sealift.store.journal import read_journal
-from sealift.store.prefix import Prefix, choose_service
+from sealift.store.prefix import TOOL, Prefix, choose_service
 from sealift.store.releases import InstalledRelease, active_release, installed_releases
 from sealift.store.reserve import reserve_whole
 from sealift.store.staging import noted_staging
@@ -77,7 +77,17 @@ def observe(prefix: Prefix, name: str | None) -> BoxStatus:
         now=time.time(),
         reserve=reserve_whole(prefix),
         staging=f"{staging['name']} {staging['version']}" if staging else None,
+        tool=_tool(prefix),
     )
+
+
+def _tool(prefix: Prefix) -> ToolStatus | None:
+    if not prefix.has_tool:
+        return None
+    found = active_release(prefix, TOOL)
+    others = {other.tree.name: other.version for other in installed_releases(prefix, TOOL)}
+    committed = [tree for tree in read_journal(prefix, TOOL).committed if tree != found.tree.name]
+    return ToolStatus(found.version, next((others[tree] for tree in committed if tree in others), None))
 
 
 def _service(prefix: Prefix, name: str) -> ServiceStatus:

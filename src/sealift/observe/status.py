@@ -97,11 +97,20 @@ class ServiceStatus:
 
 
 @dataclass(frozen=True, slots=True)
+class ToolStatus:
+    """The sealift that is installed as a product of its own, and the version that `rollback sealift` returns to."""
+
+    version: str
+    back_to: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
 class BoxStatus:
     """One prefix. `free_bytes` is what an ordinary user may still write; `now` is the box's clock.
 
     `reserve` claims that a rollback on a full disk has its space. `staging` is the version whose files were
-    coming in when a command was cut off, or still runs.
+    coming in when a command was cut off, or still runs. `tool` is None where the command is part of a service's
+    release.
     """
 
     prefix: str
@@ -111,6 +120,7 @@ class BoxStatus:
     now: float
     reserve: bool = True
     staging: str | None = None
+    tool: ToolStatus | None = None
 
     @property
     def exit_code(self) -> int:
@@ -122,7 +132,7 @@ class BoxStatus:
 
 def render(status: BoxStatus, zone: tzinfo | None = None) -> str:
     """About five lines a service and 110 columns, the state in capitals."""
-    head = f"prefix {status.prefix}   box {status.box}   sealift {__version__}"
+    head = f"prefix {status.prefix}   box {status.box}   sealift {__version__}{_tool(status.tool)}"
     staging = [f"  files of {status.staging} are coming in (or were cut off: install it again)"]
     if not status.services:
         lines = [head, "  nothing is installed", *(staging if status.staging else [])]
@@ -141,7 +151,16 @@ def to_json(status: BoxStatus) -> dict[str, Any]:
         "reserve": status.reserve,
         "services": [_service_json(service) for service in status.services],
         "staging": status.staging,
+        "tool": {"back_to": status.tool.back_to, "version": status.tool.version} if status.tool else None,
     }
+
+
+def _tool(tool: ToolStatus | None) -> str:
+    if tool is None:
+        return ""
+    if tool.version != __version__:  # asked through another sealift than the box's own
+        return f" (this box's own: {tool.version})"
+    return f" (back to {tool.back_to}: sealift rollback sealift)" if tool.back_to else ""
 
 
 def _block(service: ServiceStatus, status: BoxStatus, zone: tzinfo | None) -> str:
