@@ -32,7 +32,7 @@ from sealift.project.project import (
     Slo,
     TargetWish,
 )
-from sealift.target.presets import PRESETS
+from sealift.target.presets import PRESETS, presets
 
 SMALLEST = '[project]\nname = "fraud"\nversion = "1.0"\n[model]\npath = "model.onnx"\n'
 DESIGN = """\
@@ -43,7 +43,7 @@ version = "2026.11.0"
 [target]
 preset = "ubuntu-20.04"            # or the pieces: platform, glibc, kernel, cpu = ["avx2"]
 python = "3.11"
-interpreter = "system"             # bundled | system (default until a bundled one is at hand) | PATH
+interpreter = "bundled"            # bundled | system | PATH
 cuda = "12.4"                      # optional
 
 [python]                           # the application's own dependencies
@@ -118,7 +118,7 @@ def test_the_smallest_project_has_the_defaults_of_the_design(folder: Path) -> No
                 handler=None,
             ),
         ),
-        target=TargetWish(interpreter="system"),
+        target=TargetWish(),
         python=PythonSources(),
         optimize=Optimize(),
         slo=Slo(latency_p99_ms=None, availability=None),
@@ -151,7 +151,14 @@ def test_the_example_of_the_design_is_read_in_full(folder: Path) -> None:
                 handler=folder / "handler.py",
             ),
         ),
-        target=TargetWish(preset="ubuntu-20.04", glibc="2.31", python="3.11", cuda="12.4"),
+        target=TargetWish(
+            preset="ubuntu-20.04",
+            glibc="2.31",
+            kernel="5.4",
+            python="3.11",
+            interpreter="bundled",
+            cuda="12.4",
+        ),
         python=PythonSources(requirements=folder / "requirements.txt"),
         optimize=Optimize(
             candidates=("fp32", "bf16", "int8-static"),
@@ -292,11 +299,22 @@ def test_every_piece_of_a_target_can_be_said_without_a_preset(folder: Path) -> N
     )
 
 
+@pytest.mark.parametrize(
+    "value", ["model.onnx", "https://mirror.example/python.tar.gz", "file:///media/p.tar.gz"]
+)
+def test_a_bundled_interpreter_comes_from_a_file_or_a_url(folder: Path, value: str) -> None:
+    text = f'{SMALLEST}[target]\ninterpreter_archive = "{value}"\ninterpreter_sha256 = "{"0" * 64}"\n'
+    target = read(folder, text).target
+    assert target.interpreter_archive == (folder / value if "://" not in value else value)
+    assert target.interpreter_sha256 == "0" * 64
+
+
 @pytest.mark.parametrize("preset", PRESETS)
 def test_a_preset_gives_the_c_library_and_leaves_the_platform_open(folder: Path, preset: str) -> None:
     text = f'{SMALLEST}[target]\npreset = "{preset}"\n'
     target = read(folder, text).target
     assert (target.glibc, target.platform) == (PRESETS[preset], None)
+    assert target.kernel == presets()[preset].kernel
     text += f'glibc = "{PRESETS[preset]}"\nplatform = "linux-aarch64"\n'
     assert read(folder, text).target.platform == "linux-aarch64"
 

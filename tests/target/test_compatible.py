@@ -32,6 +32,35 @@ def test_what_a_box_lacks_is_said_with_expected_and_found(host: Host, problem: s
     assert problem in incompatibilities(TARGET, host, replace(PYTHON, glibc=host.glibc))
 
 
+@pytest.mark.parametrize(
+    ("cuda", "driver"),
+    [
+        ("11.8", "470.57.02"),
+        ("11.0", "450.80.02"),
+        ("12.4", "525.60.13"),
+        ("12.9", "580.65.06"),
+        (None, None),
+    ],
+)
+def test_a_driver_of_the_cuda_family_or_newer_fits(cuda: str | None, driver: str | None) -> None:
+    """The guide's box has 470.57.02 and CUDA 11."""
+    assert incompatibilities(replace(TARGET, cuda=cuda), replace(HOST, driver=driver), PYTHON) == ()
+
+
+@pytest.mark.parametrize(
+    ("cuda", "driver", "problem"),
+    [
+        ("12.4", "470.57.02", "expected 525.60.13 or newer for CUDA 12.4, found 470.57.02"),
+        ("13.0", "575.57.08", "expected 580.65.06 or newer for CUDA 13.0, found 575.57.08"),
+        ("11.8", None, "expected 450.80.02 or newer for CUDA 11.8, found none"),
+    ],
+)
+def test_a_driver_that_is_too_old_or_absent_is_named(cuda: str, driver: str | None, problem: str) -> None:
+    found = incompatibilities(replace(TARGET, cuda=cuda), replace(HOST, driver=driver), PYTHON)
+    advice = "install that driver, or pack for an older CUDA or without [target] cuda"
+    assert found == (f"NVIDIA driver: {problem}; {advice}",)
+
+
 def test_everything_that_is_wrong_is_said_at_once() -> None:
     host = Host("linux-aarch64", None, "4.4", ())
     python = replace(PYTHON, version="3.9.1", machine="aarch64", glibc=None)

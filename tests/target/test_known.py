@@ -153,6 +153,11 @@ def test_the_driver_of_the_guide_runs_cuda_11_and_not_12() -> None:
     )
 
 
+def test_a_cuda_family_of_the_future_is_not_taken_for_one_that_runs() -> None:
+    problem = "NVIDIA driver: this sealift does not know CUDA 14.0; carry a newer sealift"
+    assert driver_problem("14.0", "999.1") == problem
+
+
 def test_no_cuda_release_came_with_a_driver_older_than_its_family_needs() -> None:
     for cuda in cuda_releases().values():
         if cuda.driver_of_release and cuda.release != "11.0":

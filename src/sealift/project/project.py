@@ -33,7 +33,9 @@ class SystemPackages:
 class TargetWish:
     """`[target]`: what the box will be. None: take the packing machine's.
 
-    `interpreter` is `"system"`, `"bundled"` (refused until one is at hand) or an absolute path *on the box*.
+    `interpreter` is `"system"`, `"bundled"` or an absolute path *on the box*; None: bundled where the preset's
+    own Python is another than `python`, else system. `interpreter_archive` is what a bundled one is taken from, a
+    file or the URL of one with its `interpreter_sha256`; None: this machine's CPython of that X.Y.
     `python` is `"3.11"`; `glibc` is `"2.31"`; `platform` is `"linux-x86_64"`.
     """
 
@@ -43,7 +45,9 @@ class TargetWish:
     kernel: str | None = None
     cpu: tuple[str, ...] = ()
     python: str | None = None
-    interpreter: str = "system"
+    interpreter: str | None = None
+    interpreter_archive: Path | str | None = None
+    interpreter_sha256: str | None = None
     cuda: str | None = None
     driver_installer: Path | None = None
     packages: SystemPackages = field(default_factory=SystemPackages)
@@ -51,13 +55,14 @@ class TargetWish:
 
 @dataclass(frozen=True, slots=True)
 class PythonSources:
-    """`[python]`: where the application's own dependencies come from; at most one of the three files,
-    and `wheels` beside any of them."""
+    """`[python]`: where the application's own dependencies come from; `requirements` or `freeze`, and a `lock` that
+    was made of it; `wheels` beside any of them. `find_links`: folders and pages with more wheels."""
 
     requirements: Path | None = None
     lock: Path | None = None
     freeze: Path | None = None
     wheels: tuple[Path, ...] = ()
+    find_links: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

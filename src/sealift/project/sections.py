@@ -20,7 +20,7 @@ from sealift.project.project import (
     TargetWish,
 )
 from sealift.project.section import POSITIVE, Form, Range, Section
-from sealift.target.presets import PRESETS
+from sealift.target.presets import PRESETS, presets
 
 NAME: Final = Form(
     re.compile(r"[a-z0-9][a-z0-9._-]{0,63}"),
@@ -51,8 +51,10 @@ _DEB_SOURCE: Final = Form(
 _RPM: Final = Form(re.compile(r"[A-Za-z0-9][A-Za-z0-9+._-]{0,99}"), 'an RPM package such as "mesa-libGL"')
 _RPM_SOURCE: Final = Form(re.compile(r"(https?|file)://\S+"), "the address of a repository of RPM packages")
 _INTERPRETER: Final = Form(
-    re.compile(r"system|bundled|/[^\0]*[^/\0]"), '"system" or an absolute path on the box'
+    re.compile(r"system|bundled|/[^\0]*[^/\0]"), '"system", "bundled" or an absolute path on the box'
 )
+_ARCHIVE_URL: Final = re.compile(r"(https|file)://[^\s\0]+")
+_SHA256: Final = Form(re.compile(r"[0-9a-f]{64}"), "the sha256 of the archive, 64 hex digits")
 _LICENCE: Final = Form(
     re.compile(r"[A-Za-z0-9][A-Za-z0-9.+-]{0,63}( WITH [A-Za-z0-9][A-Za-z0-9.-]{0,63})?"),
     'one SPDX identifier such as "Apache-2.0"',
@@ -71,6 +73,10 @@ _AT_LEAST_ONCE: Final = Range("a number of at least 1, such as 1.05", lambda x: 
 _VARIANTS: Final = Range("an integer from 1 to 8", lambda x: 1 <= x <= 8)
 
 
+VENDOR: Final = "vendor"
+"""Beside sealift.toml: wheels that no index has."""
+
+
 def read_name_and_version(document: Section) -> tuple[str, str]:
     """`[project]`; empty strings for what is missing or wrong."""
     section = document.child("project")
@@ -83,7 +89,7 @@ def read_name_and_version(document: Section) -> tuple[str, str]:
 
 
 def read_target(document: Section) -> TargetWish:
-    """`[target]`; a preset fills in the C library."""
+    """`[target]`; a preset fills in the C library and the kernel."""
     section = document.child("target")
     section.allow_only(SECTION_KEYS["target"])
     wish = TargetWish(
@@ -93,14 +99,31 @@ def read_target(document: Section) -> TargetWish:
         kernel=section.text("kernel", None, _KERNEL),
         cpu=section.texts("cpu", (), _CPU),
         python=section.text("python", None, _PYTHON),
-        interpreter=section.text("interpreter", "system", _INTERPRETER),
+        interpreter=section.text("interpreter", None, _INTERPRETER),
+        interpreter_archive=_interpreter_archive(section),
+        interpreter_sha256=section.text("interpreter_sha256", None, _SHA256),
         cuda=section.text("cuda", None, _CUDA),
         driver_installer=section.path_to("driver_installer", "file"),
         packages=_system_packages(section),
     )
-    if wish.interpreter == "bundled":
-        section.refuse("interpreter", '"bundled" is not at hand yet; use "system" or a path on the box')
+    if wish.interpreter_archive is not None and wish.interpreter not in (None, "bundled"):
+        text = f'expected interpreter = "bundled" beside it, got {shown(wish.interpreter)}'
+        section.refuse("interpreter_archive", f"{text}; leave one of the two out")
     return _with_preset(section, wish)
+
+
+def _interpreter_archive(section: Section) -> Path | str | None:
+    """A file of the project's, or a URL beside its sha256."""
+    value = section.table.get("interpreter_archive")
+    if "interpreter_sha256" in section and value is None:
+        section.refuse("interpreter_sha256", "expected 'interpreter_archive' beside it")
+    if not isinstance(value, str) or "://" not in value:
+        return section.path_to("interpreter_archive", "file")
+    if not _ARCHIVE_URL.fullmatch(value):
+        section.refuse("interpreter_archive", f"expected a path, https:// or file://, got {shown(value)}")
+    elif "interpreter_sha256" not in section:
+        section.refuse("interpreter_archive", "expected 'interpreter_sha256' beside a URL")
+    return value
 
 
 def _system_packages(target: Section) -> SystemPackages:
@@ -129,22 +152,40 @@ def _with_preset(section: Section, wish: TargetWish) -> TargetWish:
     if wish.glibc not in (None, glibc):
         text = f"expected {quoted(glibc)}, which preset {quoted(wish.preset)} stands for"
         section.refuse("glibc", f"{text}, got {shown(wish.glibc)}; leave one of the two out")
-    return replace(wish, glibc=glibc)
+    return replace(wish, glibc=glibc, kernel=wish.kernel or presets()[wish.preset].kernel)
 
 
 def read_python(document: Section) -> PythonSources:
-    """`[python]`; at most one of the three files that name packages."""
+    """`[python]`; one of the two files that say what is wanted. `vendor/` is looked at without being named."""
     section = document.child("python")
     section.allow_only(SECTION_KEYS["python"])
-    named = [key for key in section.table if key in ("requirements", "lock", "freeze")]
+    named = [key for key in section.table if key in ("requirements", "freeze")]
     if len(named) > 1:
-        section.refuse(named[-1], "expected at most one of requirements, lock and freeze")
+        section.refuse(named[-1], "expected at most one of requirements and freeze")
     return PythonSources(
         requirements=section.path_to("requirements", "file"),
         lock=section.path_to("lock", "file"),
         freeze=section.path_to("freeze", "file"),
         wheels=_wheels(section),
+        find_links=_find_links(section),
     )
+
+
+def _find_links(section: Section) -> tuple[str, ...]:
+    """Folders as absolute paths, pages as they are; `vendor/` of the project last, where it has wheels."""
+    found: dict[str, None] = {}
+    for index, place in enumerate(section.texts("find_links", ())):
+        if place.startswith(("https://", "file://")):
+            found[place] = None
+            continue
+        try:
+            found[str(section.folder.find(place, "folder"))] = None
+        except Unfit as unfit:
+            section.refuse("find_links", str(unfit), index)
+    vendor = section.folder.root / VENDOR
+    if any(vendor.glob("*.whl")):
+        found[str(vendor)] = None
+    return tuple(found)
 
 
 def _wheels(section: Section) -> tuple[Path, ...]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from sealift.target.cuda import driver_problem
 from sealift.target.host import Host
 from sealift.target.interpreter import Interpreter, misfits
 from sealift.target.target import Target, version_key
@@ -22,6 +23,8 @@ def incompatibilities(target: Target, host: Host, interpreter: Interpreter | Non
     lacking = [flag for flag in target.cpu if _flag(flag) not in host.cpu]
     if lacking:
         problems.append(f"processor: expected {', '.join(lacking)}, found a processor without")
+    if target.cuda is not None and (problem := driver_problem(target.cuda, host.driver)) is not None:
+        problems.append(f"{problem}; install that driver, or pack for an older CUDA or without [target] cuda")
     if interpreter is None:
         return tuple(problems)
     problems += [f"interpreter {interpreter.path}: {problem}" for problem in misfits(target, interpreter)]

@@ -144,7 +144,9 @@ def builds_for(cuda: str, engine: str) -> tuple[GpuBuild, ...]:
 
 def driver_problem(cuda: str, driver: str | None) -> str | None:
     """Why the box's NVIDIA `driver` (None: there is none) does not run `cuda`; None if it does."""
-    floor = driver_floor(cuda)
+    floor = cuda_families().get(cuda.partition(".")[0])
+    if floor is None:
+        return f"NVIDIA driver: this sealift does not know CUDA {cuda}; carry a newer sealift"
     if driver is not None and version_key(driver) >= version_key(floor):
         return None
     return f"NVIDIA driver: expected {floor} or newer for CUDA {cuda}, found {driver or 'none'}"

@@ -7,7 +7,8 @@ from dataclasses import asdict, dataclass, fields
 
 from sealift.errors import MalformedBundle
 
-BUNDLED = "bundled"
+SYSTEM, BUNDLED = "system", "bundled"
+"""What `interpreter` may be beside a path."""
 
 
 @dataclass(frozen=True, slots=True)
