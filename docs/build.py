@@ -1,8 +1,9 @@
 """Write the generated parts of docs/: `python docs/build.py`; with `--check` only say what is out of date.
 
 `reference/cli.md` is written whole, from the parsers of the verbs. `reference/exit-codes.md`,
-`reference/http-api.md` and `explanation/transaction.md` keep their text; only what stands between
-`<!-- generated -->` and `<!-- end -->` is replaced, from `sealift.errors` and `sealift.install.watch`.
+`reference/http-api.md`, `reference/targets.md` and `explanation/transaction.md` keep their text; only what stands
+between `<!-- generated -->` and `<!-- end -->` is replaced, from `sealift.errors`, `sealift.target` and
+`sealift.install.watch`.
 """
 
 from __future__ import annotations
@@ -11,13 +12,17 @@ import argparse
 import os
 import re
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Final, TypeVar
 
 from sealift import errors
 from sealift.cli.main import GROUPS, load_verb, overview, parser_of
 from sealift.install import watch
+from sealift.target.base import base_libraries, beside, excuses
+from sealift.target.cuda import cuda_releases, gpu_builds
+from sealift.target.known_bad import all_known_bad
+from sealift.target.presets import presets
 
 DOCS: Final = Path(__file__).resolve().parent
 _GENERATED: Final = re.compile(r"(?<=<!-- generated -->\n).*?(?=<!-- end -->)", re.DOTALL)
@@ -49,6 +54,7 @@ def generated() -> Iterator[tuple[Path, str]]:
     tables = {
         "reference/exit-codes.md": exit_codes(),
         "reference/http-api.md": http_errors(),
+        "reference/targets.md": known_targets(),
         "explanation/transaction.md": watch_table(),
     }
     for name, table in tables.items():
@@ -140,6 +146,66 @@ Errors and latency are judged over the whole watch and over its last {RECENT_S:g
 | traffic | after {minutes:g} minutes and {bounds.requests} requests, both |
 | a quiet box | after {hours:g} hours, on a golden input every {bounds.canary_s:g} seconds, *on golden inputs only* |\
 """
+
+
+def known_targets() -> str:
+    """The tables of `known.toml`: systems, CUDA, builds of engines, pairs that fail, libraries."""
+    systems = [
+        (p.name, p.glibc, p.kernel, p.systemd, p.python, p.gcc_runtime.glibcxx, _arch(p.platforms))
+        for p in presets().values()
+    ]
+    releases = [
+        (c.release, c.driver, c.driver_of_release or "not known", " to ".join(c.compute))
+        for c in cuda_releases().values()
+    ]
+    builds = [
+        (b.engine, f"`{b.requirement}`", f"{b.cuda}.x", b.cudnn, b.glibc, _arch(b.platforms))
+        for b in gpu_builds()
+    ]
+    pairs = [
+        (
+            " with ".join(f"`{name}{_span(span)}`" for name, span in bad.packages.items()),
+            bad.reason,
+            bad.remedy,
+        )
+        for bad in all_known_bad()
+    ]
+    excused = [(f"`{x.object}`", ", ".join(f"`{name}`" for name in x.libraries), x.reason) for x in excuses()]
+    return "\n\n".join(
+        (
+            "## Systems",
+            _table(
+                "preset", "glibc", "kernel", "systemd", "its Python", "GLIBCXX", "processors", rows=systems
+            ),
+            "## CUDA",
+            _table("CUDA", "oldest driver", "driver of the release", "compute capability", rows=releases),
+            "## Engines for CUDA",
+            _table("engine", "releases", "CUDA", "cuDNN", "glibc", "processors", rows=builds),
+            "## Pairs that install and then fail",
+            _table("pair", "what happens", "way out", rows=pairs),
+            "## Libraries",
+            "On every box: " + ", ".join(f"`{name}`" for name in sorted(base_libraries())) + ".",
+            "Allowed to wheels, and missing on a small server; carry the package:",
+            _table(
+                "library", "Debian", "RPM", rows=[(f"`{b.library}`", b.deb, b.rpm) for b in beside().values()]
+            ),
+            "Objects that may lack a library:",
+            _table("object", "library", "why", rows=excused),
+        )
+    )
+
+
+def _table(*heads: str, rows: Sequence[tuple[str, ...]]) -> str:
+    lines = (heads, ("---",) * len(heads), *rows)
+    return "\n".join(f"| {' | '.join(line)} |" for line in lines)
+
+
+def _arch(platforms: tuple[str, ...]) -> str:
+    return ", ".join(platform.removeprefix("linux-") for platform in platforms)
+
+
+def _span(span: tuple[str, str]) -> str:
+    return ",".join([f">={span[0]}"] * bool(span[0]) + [f"<{span[1]}"] * bool(span[1]))
 
 
 def _family(kind: type[Kind]) -> Iterator[type[Kind]]:
