@@ -6,6 +6,7 @@ from pathlib import Path
 
 from sealift.collect.box_side import copy_box_side
 from sealift.collect.bytecode import compile_tree
+from sealift.collect.leave_out import in_words
 from sealift.collect.lock import Collected
 from sealift.collect.unpack import Unpacked, layer_clashes, unpack_wheels
 from sealift.collect.wheel import LockedWheel
@@ -34,7 +35,7 @@ def write_layers(collected: Collected, tree: Path, interpreter: Path, progress: 
             next_step="leave them out of the project's requirements",
         )
     copy_box_side(tree / "runtime")
-    notes = [*runtime.notes, *dependencies.notes]
+    notes = [*runtime.notes, *dependencies.notes, *in_words((*runtime.left, *dependencies.left))]
     for layer in ("runtime", "dependencies"):
         progress.start(f"compile {layer}")
         skipped = compile_tree(tree / layer, interpreter).skipped
@@ -45,6 +46,6 @@ def write_layers(collected: Collected, tree: Path, interpreter: Path, progress: 
 
 
 def _unpack(wheels: tuple[LockedWheel, ...], folder: Path, progress: Progress) -> Unpacked:
-    folder.mkdir(parents=True)
+    folder.mkdir(parents=True, exist_ok=True)
     progress.start(f"unpack {folder.name}")
     return unpack_wheels([wheel.path for wheel in wheels], folder)

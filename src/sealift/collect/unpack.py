@@ -3,6 +3,7 @@
 Where a wheel's parts go: `purelib` and `platlib` to the root of the layer, as in site-packages; `data` to
 `NAME-VERSION.data/data/`, for a release has no prefix of its own to spread it over, and dropping it would
 lose files the code may look for; scripts, entry points and headers nowhere: nothing on the box runs them.
+What no box needs stays out by the list of `leave_out.py`.
 `.pth` files are kept and never executed there: a release's start-up reads no site-packages.
 """
 
@@ -26,6 +27,8 @@ from installer.exceptions import InstallerError
 from installer.records import Hash, RecordEntry
 from installer.sources import WheelFile
 
+from sealift.collect.leave_out import LeaveOut, left_out
+from sealift.collect.wheel import normalised
 from sealift.errors import UsageError
 
 if TYPE_CHECKING:
@@ -37,10 +40,12 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True)
 class Unpacked:
-    """`files`: paths below the destination, sorted. `notes`: what was left out, one sentence each."""
+    """`files`: paths below the destination, sorted. `notes`: what was left out, one sentence each.
+    `left`: (entry of the list, bytes) of each file that no box needs."""
 
     files: tuple[str, ...]
     notes: tuple[str, ...] = ()
+    left: tuple[tuple[LeaveOut, int], ...] = ()
 
 
 def unpack_wheels(wheels: Sequence[Path], destination: Path) -> Unpacked:
@@ -52,17 +57,19 @@ def unpack_wheels(wheels: Sequence[Path], destination: Path) -> Unpacked:
     owners: dict[str, tuple[str, str]] = {}
     collisions: list[str] = []
     notes: list[str] = []
+    left: list[tuple[LeaveOut, int]] = []
     for wheel in wheels:
         target = _unpack(wheel, destination, owners)
         collisions += target.collisions
         notes += target.notes
+        left += target.left
     if collisions:
         raise UsageError(
             "Wheels bring different files of the same name; only one of them could be loaded.",
             next_step="drop one of these packages from the project's requirements",
             problems=collisions,
         )
-    return Unpacked(tuple(sorted(owners)), tuple(notes))
+    return Unpacked(tuple(sorted(owners)), tuple(notes), tuple(left))
 
 
 def unpack_wheel(wheel: Path, destination: Path) -> Unpacked:
@@ -105,11 +112,13 @@ class _LayerDestination(WheelDestination):
 
     root: Path
     wheel: str
+    package: str
     data_prefix: str
     owners: dict[str, tuple[str, str]]
     written: dict[str, tuple[str, int]] = field(default_factory=dict)
     collisions: list[str] = field(default_factory=list)
     notes: list[str] = field(default_factory=list)
+    left: list[tuple[LeaveOut, int]] = field(default_factory=list)
 
     def write_script(self, name: str, module: str, attr: str, section: ScriptSection) -> RecordEntry:
         """Left out."""
@@ -118,13 +127,17 @@ class _LayerDestination(WheelDestination):
     def write_file(
         self, scheme: Scheme, path: str | os.PathLike[str], stream: BinaryIO, is_executable: bool
     ) -> RecordEntry:
-        """Write a file of the layer; scripts and headers are left out."""
+        """Write a file of the layer; scripts, headers and what no box needs are left out."""
         name = str(path)
         if scheme in ("scripts", "headers"):
             return RecordEntry(name, None, None)
         if scheme == "data":
             name = f"{self.data_prefix}/data/{name}"
         content = stream.read()
+        entry = left_out(self.package, name)
+        if entry is not None:
+            self.left.append((entry, len(content)))
+            return RecordEntry(name, None, None)
         encoded = self._write(name, content, is_executable)
         return RecordEntry(name, Hash("sha256", encoded), len(content))
 
@@ -179,7 +192,9 @@ def _unpack(wheel: Path, destination: Path, owners: dict[str, tuple[str, str]]) 
             with zipfile.ZipFile(wheel) as archive:
                 _refuse_unsafe(archive, wheel)
                 notes = _notes(archive, wheel)
-            target = _LayerDestination(destination, wheel.name, source.data_dir, owners, notes=notes)
+            target = _LayerDestination(
+                destination, wheel.name, normalised(source.distribution), source.data_dir, owners, notes=notes
+            )
             with warnings.catch_warnings():
                 # installer warns of __pycache__ and leaves it out; the note says the same.
                 warnings.simplefilter("ignore", RuntimeWarning)
