@@ -1,16 +1,19 @@
 """Whole collections through the real pip, from a folder that stands for the index."""
 
 import hashlib
+import tomllib
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
 import pytest
+from packaging.pylock import Pylock
 from packaging.specifiers import SpecifierSet
 
-from sealift.collect.lock import Collected, collect_wheels, write_lock
+from sealift.collect.lock import Collected, collect_wheels, lock_wheels
 from sealift.collect.pip_download import CollectOptions
 from sealift.collect.runtime import BoxSide
+from sealift.collect.write_pylock import write_pylock
 from sealift.errors import DigestMismatch, UsageError
 from sealift.events import Silent
 from sealift.project.project import PythonSources
@@ -30,6 +33,10 @@ class Collector:
 
     def __call__(self, sources: PythonSources) -> Collected:
         return collect_wheels(sources, self.target, self.options, box=self.box)
+
+    def lock(self, sources: PythonSources) -> Path:
+        locked = lock_wheels(sources, self.target, self.options, box=self.box)
+        return self.file("pylock.toml", write_pylock(locked, self.target))
 
     def requirements(self, text: str) -> PythonSources:
         return PythonSources(requirements=self.file("requirements.txt", text))
@@ -130,14 +137,42 @@ def test_constraints_of_the_project_hold(collect: Collector, shelf: Path, make_w
 
 
 def test_a_written_lock_gives_the_same_wheels_again(collect: Collector) -> None:
-    first = collect(collect.requirements("app-web\nneeds-old\n"))
-    text = write_lock(first, collect.target)
+    sources = collect.requirements("app-web\nneeds-old\n")
+    lock = collect.lock(sources)
+    text = lock.read_text()
+    assert Pylock.from_dict(tomllib.loads(text)).packages
     assert "boxrun" not in text
     assert "://" not in text
-    again = collect(PythonSources(lock=collect.file("lock.txt", text)))
-    assert [(w.filename, w.sha256) for w in again.wheels] == [(w.filename, w.sha256) for w in first.wheels]
-    assert again.application == first.application
-    assert write_lock(again, collect.target) == text
+    assert not any(collect.options.folder.iterdir())
+    again = collect(PythonSources(lock=lock))
+    assert named(again.dependencies) == ["app-core 1.2", "app-web 3.0", "needs-old 1.0"]
+    assert named(again.runtime) == ["boxflat 1.5", "boxnum 1.0", "boxrun 1.0"]
+    assert again.application == {"app-core", "app-web", "boxnum", "needs-old"}
+    assert collect.lock(sources).read_text() == text
+
+
+def test_a_lock_that_its_requirements_have_outgrown_is_refused(collect: Collector) -> None:
+    lock = collect.lock(collect.requirements("app-core\n"))
+    sources = replace(collect.requirements("app-core>=2\nneeds-old\n"), lock=lock)
+    with pytest.raises(UsageError) as caught:
+        collect(sources)
+    assert caught.value.message == "pylock.toml is older than the requirements beside it."
+    assert caught.value.problems == (
+        "requirements.txt line 1: app-core>=2; locked: 1.2",
+        "requirements.txt line 2: needs-old; locked: nothing of that name",
+    )
+    assert not any(collect.options.folder.iterdir())
+
+
+def test_a_lock_for_another_target_is_refused_by_name(collect: Collector) -> None:
+    lock = collect.lock(collect.requirements("app-core\n"))
+    collect.target = replace(collect.target, platform="linux-aarch64", glibc="2.17")
+    with pytest.raises(
+        UsageError, match=r"pylock.toml was locked for linux-x86_64, Python 3.11, glibc"
+    ) as caught:
+        collect(PythonSources(lock=lock))
+    assert caught.value.problems[0] == "platform: locked for linux-x86_64, packing for linux-aarch64"
+    assert caught.value.problems[1].startswith("C library: locked for glibc")
 
 
 def test_a_wheel_that_differs_from_the_lock_is_refused(collect: Collector) -> None:
@@ -273,9 +308,8 @@ def test_a_version_that_nobody_offers_lists_those_on_offer(collect: Collector) -
 
 def test_locked_wheels_come_from_the_cache_when_the_index_is_gone(collect: Collector, tmp_path: Path) -> None:
     collect.options = replace(collect.options, cache=tmp_path / "cache")
-    first = collect(collect.requirements("app-core\n"))
-    lock = collect.file("lock.txt", write_lock(first, collect.target))
-    collect(PythonSources(lock=lock))
+    lock = collect.lock(collect.requirements("app-core\n"))
+    first = collect(PythonSources(lock=lock))
     collect.options = replace(collect.options, find_links=())
     again = collect(PythonSources(lock=lock))
     assert [wheel.sha256 for wheel in again.wheels] == [wheel.sha256 for wheel in first.wheels]

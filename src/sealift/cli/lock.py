@@ -1,31 +1,33 @@
-"""`sealift lock`: resolve the project's dependencies and write them with hashes."""
+"""`sealift lock`: resolve the project's dependencies for its target and write them with hashes."""
 
 from __future__ import annotations
 
 import argparse
 import tempfile
+from dataclasses import replace
 from pathlib import Path
 
 from sealift.cli.options import add_common
 from sealift.cli.pack import add_wheel_sources, wheel_cache
-from sealift.cli.screen import print_result, progress_of
-from sealift.collect.lock import collect_wheels, write_lock
+from sealift.cli.screen import megabytes, print_result, progress_of
+from sealift.collect.lock import Locked, lock_wheels
 from sealift.collect.pip_download import CollectOptions
 from sealift.collect.runtime import box_side_for
+from sealift.collect.write_pylock import PYLOCK, size_of, write_pylock
 from sealift.project.file import load_project
+from sealift.project.project import PythonSources
 from sealift.store.files import write_file
 from sealift.target.host import own_python, read_host
+from sealift.target.target import Target
 from sealift.target.wish import target_for
-
-LOCK = "requirements.lock"
 
 
 def configure(parser: argparse.ArgumentParser) -> None:
     """Arguments of `lock`."""
     add_common(
         parser,
-        f"Resolve the project's [python] dependencies for its target and write {LOCK} with hashes. "
-        f'Name it as `lock = "{LOCK}"` to pack exactly these again.',
+        "Resolve the project's [python] requirements for its target, whatever machine this is, and write "
+        f'{PYLOCK} with hashes. Name it as `lock = "{PYLOCK}"` beside them to pack exactly these again.',
         "  sealift lock\n  sealift lock fraud",
     )
     parser.add_argument("project", nargs="?", type=Path, default=Path(), metavar="DIR")
@@ -44,10 +46,34 @@ def run(args: argparse.Namespace) -> int:
             no_index=args.no_index,
             progress=progress,
         )
-        collected = collect_wheels(project.python, target, options, box=box_side_for(project.models))
-    path = project.root / LOCK
-    write_file(path, write_lock(collected, target).encode())
-    count = len(collected.application)
-    text = f'wrote {path}: {count} package(s)\n  next: put lock = "{LOCK}" under [python] in sealift.toml'
-    print_result(args, {"packages": sorted(collected.application), "path": str(path)}, text)
+        sources = _wanted(project.python)
+        locked = lock_wheels(sources, target, options, box=box_side_for(project.models, target))
+    path = project.root / PYLOCK
+    write_file(path, write_pylock(locked, target).encode())
+    result = {
+        "notes": list(locked.notes),
+        "packages": [package.name for package in locked.packages],
+        "path": str(path),
+        "size": size_of(locked.packages),
+        "target": target.to_json(),
+    }
+    print_result(args, result, _text(locked, target, path, named=project.python.lock == path))
     return 0
+
+
+def _wanted(sources: PythonSources) -> PythonSources:
+    """What to resolve: the requirements, where a lock stands beside them."""
+    return replace(sources, lock=None) if sources.requirements or sources.freeze else sources
+
+
+def _text(locked: Locked, target: Target, path: Path, *, named: bool) -> str:
+    size = size_of(locked.packages)
+    weight = f", {megabytes(size)} of wheels" if size else ""
+    following = "sealift pack" if named else f'put lock = "{PYLOCK}" under [python] in sealift.toml'
+    return "\n".join(
+        [
+            f"wrote {path}: {len(locked.packages)} package(s) for {target}{weight}",
+            *(f"  note: {note}" for note in locked.notes),
+            f"  next: {following}",
+        ]
+    )

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from packaging.requirements import Requirement
@@ -12,9 +12,9 @@ from sealift.collect.explain import explained
 from sealift.collect.fetch import fetch_pins
 from sealift.collect.found import Found
 from sealift.collect.pip_words import Conflict, NotFound
-from sealift.collect.pylock import Pin, read_pins
+from sealift.collect.pylock import Pin, is_unchecked, read_pins
 from sealift.collect.question import Question
-from sealift.collect.requirements import Demands, read_requirements
+from sealift.collect.requirements import Demands, read_requirements, shelved
 from sealift.collect.solve import Bench
 from sealift.collect.tags import markers_of, tags_of
 from sealift.collect.wheel import WheelFile, read_wheel
@@ -38,30 +38,71 @@ class Application:
     options: tuple[str, ...] = ()
 
 
-def collect_application(sources: PythonSources, box_pins: Sequence[Pin], bench: Bench) -> Application:
+def collect_application(
+    sources: PythonSources, box_pins: Sequence[Pin], bench: Bench, avoid: tuple[str, ...] = ()
+) -> Application:
     """Collect what the project's own code needs.
 
-    Local wheels satisfy their names first. A lock is taken as it is. Requirements are resolved with sealift's
+    Local wheels satisfy their names first. A lock is taken as it is, and refused where requirements beside it ask
+    for something else by now. Requirements alone are resolved with sealift's
     own versions as long as they allow them. The output of `pip freeze` is taken as it is where it contradicts
     itself: it describes an environment that worked.
 
+    Args:
+        avoid: more constraints for pip.
     Raises: UsageError: lines that cannot travel, demands that exclude each other, wheels for another target.
         DigestMismatch: a wheel is not the one that the lock names.
     """
     local = local_wheels(sources.wheels, bench.target)
-    if sources.lock is not None and sources.lock.suffix == ".toml":
-        return _from_pins(read_pins(sources.lock, bench.target), local, Demands(), bench)
-    file = sources.requirements or sources.lock or sources.freeze
-    if file is None:
-        return _without_file(local, box_pins, bench)
-    provided = frozenset(local)
-    demands = read_requirements(
-        file, markers_of(bench.target), provided=provided, frozen=sources.freeze is not None
-    )
-    local |= {n: w for n, w in local_wheels(demands.wheels, bench.target).items() if n not in local}
     if sources.lock is not None:
-        return _from_lock(demands, local, bench)
-    return _resolved(demands, local, box_pins, bench, frozen=sources.freeze is not None)
+        return _locked(sources.lock, sources, local, bench)
+    file = sources.requirements or sources.freeze
+    if file is None:
+        return _without_file(local, box_pins, bench, avoid)
+    demands = _demands(file, sources, local, bench)
+    local |= {n: w for n, w in local_wheels(demands.wheels, bench.target).items() if n not in local}
+    return _resolved(Question(demands, local, box_pins, bench, avoid), frozen=sources.freeze is not None)
+
+
+def _demands(file: Path, sources: PythonSources, local: Mapping[str, WheelFile], bench: Bench) -> Demands:
+    return read_requirements(
+        file,
+        markers_of(bench.target),
+        provided=frozenset(local),
+        frozen=sources.freeze is not None,
+        shelved=shelved(bench.options.find_links),
+    )
+
+
+def _locked(lock: Path, sources: PythonSources, local: dict[str, WheelFile], bench: Bench) -> Application:
+    """What a lock names; `requirements` beside it say only whether it is still what was asked for."""
+    if lock.suffix == ".toml":
+        application = _from_pins(read_pins(lock, bench.target), local, Demands(), bench)
+        application = replace(application, lenient=is_unchecked(lock))
+    else:
+        demands = _demands(lock, sources, local, bench)
+        local |= {n: w for n, w in local_wheels(demands.wheels, bench.target).items() if n not in local}
+        application = _from_lock(demands, local, bench)
+    file = sources.requirements or sources.freeze
+    if file is not None:
+        _require_current(lock, _demands(file, sources, local, bench), application)
+    return application
+
+
+def _require_current(lock: Path, demands: Demands, application: Application) -> None:
+    """Raises: UsageError: the lock does not hold what the requirements ask for by now."""
+    problems = []
+    for demand in demands.demands:
+        found = application.wheels.get(demand.name)
+        if found is None or not demand.requirement.specifier.contains(found.version, prereleases=True):
+            there = "nothing of that name" if found is None else found.version
+            problems.append(f"{demand.origin}: {demand.line()}; locked: {there}")
+    if problems:
+        raise UsageError(
+            f"{lock.name} is older than the requirements beside it.",
+            next_step="`sealift lock` writes it anew",
+            problems=problems,
+        )
 
 
 def local_wheels(paths: Sequence[Path], target: Target) -> dict[str, WheelFile]:
@@ -84,9 +125,11 @@ def local_wheels(paths: Sequence[Path], target: Target) -> dict[str, WheelFile]:
     return {name: files[0] for name, files in fitting.items()}
 
 
-def _without_file(local: dict[str, WheelFile], box_pins: Sequence[Pin], bench: Bench) -> Application:
+def _without_file(
+    local: dict[str, WheelFile], box_pins: Sequence[Pin], bench: Bench, avoid: tuple[str, ...]
+) -> Application:
     if local or bench.box.gpu.lines:
-        return _resolved(Demands(), local, box_pins, bench, frozen=False)
+        return _resolved(Question(Demands(), local, box_pins, bench, avoid), frozen=False)
     return Application({}, ())
 
 
@@ -110,21 +153,32 @@ def _from_pins(
     files = local | {file.wheel.name: file for file in map(read_wheel, paths)}
     wheels = {name: Found.from_file(file) for name, file in files.items()}
     roots = tuple(Requirement(f"{name}=={found.version}") for name, found in wheels.items())
-    return Application(wheels, roots, frozenset(local), tuple(wanted), notes=tuple(demands.notes))
+    return Application(
+        wheels,
+        roots,
+        frozenset(local),
+        tuple(wanted),
+        notes=tuple(demands.notes),
+        options=tuple(demands.options),
+    )
 
 
-def _resolved(
-    demands: Demands, local: dict[str, WheelFile], box_pins: Sequence[Pin], bench: Bench, *, frozen: bool
-) -> Application:
-    question = Question(demands, local, box_pins, bench)
+def _resolved(question: Question, *, frozen: bool) -> Application:
+    demands = question.demands
     notes = demands.notes
     try:
         wheels, lenient = _answered(question, frozen), False
     except Conflict as conflict:
         notes = [*notes, *(f"pip freeze contradicts itself: {line}" for line in conflict.lines)]
         wheels, lenient = question.answer(dependencies=False), True
-    options = tuple(demands.options)
-    return Application(wheels, tuple(question.roots), frozenset(local), (), lenient, tuple(notes), options)
+    return Application(
+        wheels,
+        tuple(question.roots),
+        frozenset(question.local),
+        lenient=lenient,
+        notes=tuple(notes),
+        options=tuple(demands.options),
+    )
 
 
 def _answered(question: Question, frozen: bool) -> dict[str, Found]:

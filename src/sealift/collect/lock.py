@@ -4,18 +4,20 @@ from __future__ import annotations
 
 import shutil
 import tempfile
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from sealift.collect.application import Application, collect_application
+from sealift.collect.application import Application
+from sealift.collect.choose import Chosen, choose
 from sealift.collect.closure import Closure, closure
 from sealift.collect.fetch import fetch_pins
+from sealift.collect.found import Found
 from sealift.collect.pip_download import CollectOptions
-from sealift.collect.pip_words import Conflict
 from sealift.collect.pylock import Pin
 from sealift.collect.runtime import BoxSide
-from sealift.collect.solve import Bench, Bounds, conflict_error, solve
+from sealift.collect.solve import Bench
 from sealift.collect.tags import glibc_floor, markers_of, tags_of
 from sealift.collect.wheel import LockedWheel, WheelFile, read_wheel
 from sealift.errors import DigestMismatch, UsageError
@@ -45,73 +47,87 @@ class Collected:
         return tuple(sorted((*self.runtime, *self.dependencies), key=lambda wheel: wheel.name))
 
 
+@dataclass(frozen=True, slots=True)
+class Locked:
+    """What the application needs, chosen and not downloaded.
+
+    `packages` are sorted by name; `runtime` names those that belong to sealift's own box side; `unchecked` says that
+    they were taken from a `pip freeze` that contradicts itself; `options` are lines that say where pip is to look.
+    """
+
+    packages: tuple[Found, ...]
+    runtime: frozenset[str]
+    unchecked: bool = False
+    notes: tuple[str, ...] = ()
+    options: tuple[str, ...] = ()
+
+
 def collect_wheels(
     sources: PythonSources, target: Target, options: CollectOptions, *, box: BoxSide | None = None
 ) -> Collected:
     """Collect, check and sort all wheels of a release into `options.folder`.
 
-    sealift's own versions hold unless the application asks for others within the permitted ranges.
-
     Args:
         box: what counts as sealift's box side; None for the real one.
-    Raises:
-        UsageError: something cannot travel, is not to be had, or excludes something else.
-        DigestMismatch: a wheel is not the one that a lock names.
+    Raises: as `choose`.
     """
     options.folder.mkdir(parents=True, exist_ok=True)
-    with tempfile.TemporaryDirectory(dir=options.folder, prefix=".collect-") as scratch:
-        bench = Bench(target, options, box or BoxSide(), Path(scratch))
-        pins = bench.box.pins(target)
-        application = collect_application(sources, pins, bench)
-        own, moved = _box_side(application, pins, bench)
-        wheels = _fetch(own, application, bench)
-        _check_digests(wheels, (*pins, *application.pins), application.local)
+    with _bench(sources, target, options, box) as bench:
+        chosen = choose(sources, bench)
+        application = chosen.application
+        wheels = _fetch(chosen.own, application, bench)
+        _check_digests(wheels, (*chosen.pins, *application.pins), application.local)
         _check_digests(wheels, [found.pin() for found in application.wheels.values()], frozenset())
         _check_tags(wheels, target)
-        return _sorted(wheels, application, moved, bench)
+        return _sorted(wheels, chosen, bench)
 
 
-def write_lock(collected: Collected, target: Target) -> str:
-    """The application's packages as a hashed requirements file for `[python] lock`; names no index."""
-    lines = [f"# Locked by sealift for {target.platform}, Python {target.python}, glibc {target.glibc}."]
-    for wheel in collected.wheels:
-        if wheel.name in collected.application:
-            lines += [f"{wheel.name}=={wheel.version} \\", f"    --hash=sha256:{wheel.sha256}"]
-    return "\n".join(lines) + "\n"
+def lock_wheels(
+    sources: PythonSources, target: Target, options: CollectOptions, *, box: BoxSide | None = None
+) -> Locked:
+    """Choose the application's wheels as `collect_wheels` would, and download none of them.
+
+    Raises: as `choose`; UsageError: they are known not to work together.
+    """
+    options.folder.mkdir(parents=True, exist_ok=True)
+    with _bench(sources, target, options, box) as bench:
+        chosen = choose(sources, bench)
+        application = chosen.application
+        reached = closure(
+            application.roots, application.wheels, markers_of(target), bench.box.unneeded_by_gpu
+        )
+        problems = _problems(chosen, target, reached)
+        if problems:
+            raise UsageError("The chosen wheels do not work together.", problems=problems)
+        notes = [*chosen.notes, *(reached.unmet if application.lenient else ())]
+        return Locked(
+            packages=tuple(application.wheels[name] for name in sorted(reached.reached)),
+            runtime=frozenset(pin.name for pin in chosen.pins),
+            unchecked=application.lenient,
+            notes=tuple(notes),
+            options=application.options,
+        )
 
 
-def _box_side(
-    application: Application, pins: Sequence[Pin], bench: Bench
-) -> tuple[tuple[Pin, ...], tuple[str, ...]]:
-    """sealift's own wheels beside the application's, and a note for each version that gave way."""
-    given = {name: found.version for name, found in application.wheels.items()}
-    moved = [pin for pin in pins if given.get(pin.name, pin.version) != pin.version]
-    ours = [pin for pin in pins if pin.name not in given]
-    if not moved:
-        return tuple(ours), ()
-    _check_ranges(moved, given, bench.box)
-    notes = tuple(
-        f"{p.name} {given[p.name]} instead of sealift's own {p.version}: the application asks for it"
-        for p in moved
-    )
-    return _around(application, ours, bench), notes
+@contextmanager
+def _bench(
+    sources: PythonSources, target: Target, options: CollectOptions, box: BoxSide | None
+) -> Iterator[Bench]:
+    """A place to work; the project's own folders of wheels come before those that the door names."""
+    near = replace(options, find_links=(*sources.find_links, *options.find_links))
+    with tempfile.TemporaryDirectory(dir=options.folder, prefix=".collect-") as scratch:
+        yield Bench(target, near, box or BoxSide(), Path(scratch))
 
 
-def _around(application: Application, pins: Sequence[Pin], bench: Bench) -> tuple[Pin, ...]:
-    """Solve the box side anew around versions that the application has fixed."""
-    fixed = [
-        f"{f.name} @ {f.url}" if f.url else f"{f.name}=={f.version}" for f in application.wheels.values()
-    ]
-    own = [found for name, found in application.wheels.items() if name in application.local]
-    folders = tuple(sorted({str(found.path.parent) for found in own if found.path}))
-    near = replace(bench, options=replace(bench.options, find_links=(*folders, *bench.options.find_links)))
-    roots = bench.box.roots(bench.target)
-    lines = [*application.options, *(str(root) for root in roots)]
-    try:
-        found = solve(roots, lines, Bounds.from_pins(bench.box, pins, fixed), near)
-    except Conflict as conflict:
-        raise conflict_error(conflict, {}) from conflict
-    return tuple(each.pin() for name, each in found.items() if name not in application.wheels)
+def _problems(chosen: Chosen, target: Target, *reached: Closure) -> list[str]:
+    """What speaks against a set, one sentence each."""
+    missing = sorted({str(requirement) for found in reached for requirement in found.missing})
+    problems = [f"{requirement} is needed, but no wheel of that name was given" for requirement in missing]
+    if not chosen.application.lenient:
+        problems += reached[0].unmet
+    for ours in reached[1:]:
+        problems += ours.unmet
+    return [*problems, *known_bad(target, chosen.versions)]
 
 
 def _fetch(own: Sequence[Pin], application: Application, bench: Bench) -> dict[str, WheelFile]:
@@ -165,21 +181,14 @@ def _check_tags(wheels: dict[str, WheelFile], target: Target) -> None:
         raise UsageError(f"Wheels were collected that do not run on {target}.", problems=problems)
 
 
-def _sorted(
-    wheels: dict[str, WheelFile], application: Application, moved: tuple[str, ...], bench: Bench
-) -> Collected:
-    markers = markers_of(bench.target)
+def _sorted(wheels: dict[str, WheelFile], chosen: Chosen, bench: Bench) -> Collected:
+    markers, application = markers_of(bench.target), chosen.application
     ours = closure(bench.box.roots(bench.target), wheels, markers, bench.box.unneeded)
-    theirs = closure(application.roots, wheels, markers)
-    notes = [*application.notes, *moved, *(theirs.unmet if application.lenient else ())]
-    problems = [
-        f"{requirement} is needed, but no wheel of that name was given"
-        for requirement in _missing(ours, theirs)
-    ]
-    problems += [] if application.lenient else theirs.unmet
-    problems += [*ours.unmet, *known_bad(bench.target, {n: wheels[n].wheel.version for n in wheels})]
+    theirs = closure(application.roots, wheels, markers, bench.box.unneeded_by_gpu)
+    problems = _problems(chosen, bench.target, theirs, ours)
     if problems:
         raise UsageError("The collected wheels do not work together.", problems=problems)
+    notes = [*chosen.notes, *(theirs.unmet if application.lenient else ())]
     reached = sorted(ours.reached | theirs.reached)
     final = {name: _keep(wheels[name].wheel, bench) for name in reached}
     return Collected(
@@ -189,10 +198,6 @@ def _sorted(
         glibc=glibc_floor((wheel.filename for wheel in final.values()), bench.target),
         notes=tuple(notes),
     )
-
-
-def _missing(*closures: Closure) -> list[str]:
-    return sorted({str(requirement) for found in closures for requirement in found.missing})
 
 
 def _keep(wheel: LockedWheel, bench: Bench) -> LockedWheel:

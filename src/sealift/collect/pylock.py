@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import tomllib
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from packaging.pylock import Package, PackageWheel, Pylock, PylockValidationError
 from packaging.specifiers import SpecifierSet
@@ -13,7 +15,7 @@ from packaging.utils import InvalidWheelFilename, parse_wheel_filename
 
 from sealift.collect.tags import markers_of, tags_of
 from sealift.errors import UsageError
-from sealift.target.target import Target
+from sealift.target.target import Target, version_key
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,14 +41,16 @@ def read_pins(lock: Path, target: Target, extras: frozenset[str] = frozenset()) 
 
     Args:
         extras: those of the lock's extras that are wanted.
-    Raises: UsageError: the lock is malformed, is for another Python, or has packages with no wheel and
-        sha256 for this target; all of them are named.
+    Raises: UsageError: the lock is malformed, is for another Python or (one of sealift's own) another target, or
+        has packages with no wheel and sha256 for this target; all of them are named.
     """
     document = _parse(lock)
+    _require_target(document, target, lock)
+    addressed = frozenset(_own_table(document).get("addressed", ()))
     pins: list[Pin] = []
     problems: list[str] = []
     for package in _applicable(document, target, lock, extras):
-        pin = _pin(package, target)
+        pin = _pin(package, target, addressed=package.name in addressed)
         if isinstance(pin, str):
             problems.append(pin)
         else:
@@ -54,10 +58,51 @@ def read_pins(lock: Path, target: Target, extras: frozenset[str] = frozenset()) 
     if problems:
         raise UsageError(
             f"{lock} locks packages that cannot travel to {target}.",
-            next_step="build a wheel with `pip wheel NAME -w vendor/` and name it in [python] wheels",
+            next_step="`sealift lock` for this target, or build a wheel: `pip wheel --no-deps NAME -w vendor/`",
             problems=problems,
         )
     return tuple(pins)
+
+
+def is_unchecked(lock: Path) -> bool:
+    """Claims that sealift locked a `pip freeze` that contradicts itself, as it stood.
+
+    Raises: UsageError: the lock is malformed.
+    """
+    return _own_table(_parse(lock)).get("unchecked") is True
+
+
+def _own_table(document: Pylock) -> Mapping[str, Any]:
+    """`[tool.sealift]`; empty in a lock of another tool's."""
+    table = (document.tool or {}).get("sealift", {})
+    return table if isinstance(table, dict) else {}
+
+
+def _require_target(document: Pylock, target: Target, lock: Path) -> None:
+    """Raises: UsageError: sealift locked it for another platform, Python or CUDA, or for a newer C library."""
+    told = _own_table(document).get("target")
+    if not isinstance(told, dict):
+        return
+    pairs = (
+        ("platform", told.get("platform"), target.platform),
+        ("Python", told.get("python"), target.python),
+        ("CUDA", told.get("cuda"), target.cuda),
+    )
+    problems = [
+        f"{what}: locked for {was or 'none'}, packing for {now or 'none'}"
+        for what, was, now in pairs
+        if was != now
+    ]
+    glibc = str(told.get("glibc", "0"))
+    if version_key(glibc) > version_key(target.glibc):
+        problems.append(f"C library: locked for glibc {glibc}, packing for {target.glibc}")
+    if problems:
+        raise UsageError(
+            f"{lock.name} was locked for {told.get('platform')}, Python {told.get('python')}, glibc {glibc}; "
+            f"this is for {target}.",
+            next_step="`sealift lock` for this target, or correct [target]",
+            problems=problems,
+        )
 
 
 def _parse(lock: Path) -> Pylock:
@@ -96,7 +141,7 @@ def _takes(requires: SpecifierSet | None, target: Target) -> bool:
     return requires is None or requires.contains(markers_of(target)["python_full_version"], prereleases=True)
 
 
-def _pin(package: Package, target: Target) -> Pin | str:
+def _pin(package: Package, target: Target, *, addressed: bool) -> Pin | str:
     """The best wheel for `target`, or a sentence that says why there is none."""
     label = f"{package.name} {package.version or '(no version)'}"
     if package.vcs or package.directory or package.archive:
@@ -114,4 +159,6 @@ def _pin(package: Package, target: Target) -> Pin | str:
         return f"{label}: none of its {len(candidates)} wheels is for this target"
     if "sha256" not in best.hashes:
         return f"{label}: {best.filename} has no sha256"
-    return Pin(package.name, str(package.version), (best.hashes["sha256"].lower(),))
+    # Other tools write the address of every wheel; a mirror's own index is asked in their place.
+    url = best.url or "" if addressed else ""
+    return Pin(package.name, str(package.version), (best.hashes["sha256"].lower(),), url)

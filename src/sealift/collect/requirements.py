@@ -9,12 +9,13 @@ from __future__ import annotations
 import os
 import re
 import shlex
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from urllib.parse import unquote, urlsplit
 
 from packaging.requirements import InvalidRequirement, Requirement
+from packaging.utils import InvalidWheelFilename, parse_wheel_filename
 
 from sealift.collect.pylock import Pin
 from sealift.collect.wheel import normalised
@@ -38,7 +39,7 @@ _NESTED = {
     "-c": "constraint",
     "--constraint": "constraint",
 }
-_BUILD_WHEEL = "build a wheel with `pip wheel {} -w vendor/` and name it in [python] wheels"
+_BUILD_WHEEL = "build a wheel with `pip wheel --no-deps {} -w vendor/`; it is found there"
 
 
 @dataclass(frozen=True, slots=True)
@@ -94,28 +95,49 @@ def _exact(requirement: Requirement) -> str | None:
 
 @dataclass(frozen=True, slots=True)
 class _Reading:
-    """How a file is read: markers of the target, names that local wheels provide, and what the file is."""
+    """How a file is read: markers of the target, names that local wheels provide, what the file is, and which
+    versions lie in folders of wheels."""
 
     markers: Mapping[str, str]
     provided: frozenset[str]
     frozen: bool
+    shelved: frozenset[str]
     kind: str = "requirement"
     stack: tuple[Path, ...] = ()
 
 
+def shelved(find_links: Iterable[str]) -> frozenset[str]:
+    """`NAME==VERSION` of every wheel in those of `find_links` that are folders of this machine."""
+    found = set()
+    for folder in map(Path, find_links):
+        for path in folder.glob("*.whl") if folder.is_dir() else ():
+            try:
+                name, version, _, _ = parse_wheel_filename(path.name)
+            except InvalidWheelFilename:
+                continue
+            found.add(f"{name}=={version}")
+    return frozenset(found)
+
+
 def read_requirements(
-    file: Path, markers: Mapping[str, str], *, provided: frozenset[str], frozen: bool
+    file: Path,
+    markers: Mapping[str, str],
+    *,
+    provided: frozenset[str],
+    frozen: bool,
+    shelved: frozenset[str] = frozenset(),
 ) -> Demands:
     """Read a requirements file, a hashed lock or (`frozen`) the output of `pip freeze`.
 
     Args:
         markers: of the target; requirements whose marker does not hold are left out.
         provided: normalised names that local wheels satisfy; their lines are left out.
+        shelved: as `shelved` gives them: local versions (`2.5.0+cpu`) that can be had.
     Raises: UsageError: lines that cannot travel, all at once, each with file, line number and what to do.
     """
     demands = Demands()
     problems: list[str] = []
-    _read(file, _Reading(markers, provided, frozen), demands, problems)
+    _read(file, _Reading(markers, provided, frozen, shelved), demands, problems)
     if problems:
         raise UsageError(
             f"{file.name} holds lines that cannot travel to a box.",
@@ -188,10 +210,11 @@ def _take_demand(demand: Demand, reading: _Reading, demands: Demands) -> str | N
         return _take_path(Path(_unfile(url)), demands, name=demand.name)
     if url is not None and not (url.startswith("https://") and urlsplit(url).path.endswith(".whl")):
         return f"comes from {url.partition(':')[0]}, not from an index; {_BUILD_WHEEL.format(repr(url))}"
-    if reading.frozen and any("+" in specifier.version for specifier in demand.requirement.specifier):
+    local = [f"{demand.name}=={each.version}" for each in demand.requirement.specifier if "+" in each.version]
+    if reading.frozen and not reading.shelved.issuperset(local):
         return (
-            "a local version, which no index serves; put that wheel into vendor/ and name it in "
-            "[python] wheels, or write the version without what follows the +"
+            "a local version, which no index serves; put that wheel into vendor/ beside sealift.toml, "
+            "or write the version without what follows the +"
         )
     (demands.constraints if reading.kind == "constraint" else demands.demands).append(demand)
     return None
