@@ -18,6 +18,8 @@ import onnx
 from numpy.typing import NDArray
 from onnx import NodeProto, TensorProto, ValueInfoProto, helper, numpy_helper
 
+from sealift.model.engine_limits import limits_of
+
 Builder = Callable[[Path], Path]
 ML = "ai.onnx.ml"
 
@@ -408,9 +410,13 @@ def _boosted(names: bool) -> bytes:
 
 
 def to_onnx(estimator: Any, sample: Any, **options: Any) -> bytes:
-    """A default skl2onnx export, whose own warnings are not ours."""
+    """A default skl2onnx export, whose own warnings are not ours; for an older engine one that it reads."""
+    import onnxruntime
     import skl2onnx
 
+    limits = limits_of(onnxruntime.__version__)
+    if limits is not None and limits.opset < 21:
+        options["target_opset"] = {"": limits.opset, ML: limits.ml}
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         return bytes(skl2onnx.to_onnx(estimator, sample, **options).SerializeToString())

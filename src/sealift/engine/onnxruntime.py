@@ -89,7 +89,7 @@ class OnnxSession:
         self._options = options
         self.device = device
         self.degraded = ""
-        self.input_names: tuple[str, ...] = tuple(node.name for node in session.get_inputs())
+        self.input_names: tuple[str, ...] = _input_names(session)
         self.output_names: tuple[str, ...] = tuple(node.name for node in session.get_outputs())
         self._all = list(self.output_names)
 
@@ -121,6 +121,10 @@ class OnnxSession:
         except _FOREIGN as error:
             raise ModelFailed(f"the model refused this input: {error}", code="model_failed") from error
         return dict(zip(names, values, strict=True))
+
+
+def _input_names(session: ort.InferenceSession) -> tuple[str, ...]:
+    return tuple(node.name for node in session.get_inputs())
 
 
 def _load_on(device: Device, model: Path, options: EngineOptions) -> OnnxSession:
@@ -180,17 +184,20 @@ def _shared_if_worth_it(model: Path, options: EngineOptions, size: int) -> OnnxS
 def _load_stored(model: Path, options: EngineOptions) -> OnnxSession:
     """Store the optimised model and map it, or read it back where its kernels pack most of the weights anyway.
 
-    Raises: OSError, and whatever onnxruntime raises: it cannot be stored or read back.
+    Raises: OSError, and whatever onnxruntime raises: it cannot be stored or read back. ModelError: stored, it
+        takes other inputs.
     """
     stored = StoredModel(model.name)
     settings = _settings(replace(options, threads=1), _SAVE)
     settings.optimized_model_filepath = stored.path
-    _cpu_session(model, settings)
+    taken = _input_names(_cpu_session(model, settings))
     give_back_free_memory()
     stored.seal()
     before = own_bytes()
     session = _open_on_cpu(stored, options)
     private = own_bytes() - before
+    if _input_names(session) != taken:  # 1.16 stores weights that are listed as inputs as inputs alone
+        raise ModelError(f"{model.name}: stored, it takes {', '.join(_input_names(session))}")
     if private <= stored.size / 2:
         return OnnxSession(session, stored, options, "cpu")
     packed = f"{private / 1e6:.0f} of {stored.size / 1e6:.0f} MB are packed for running"
