@@ -164,11 +164,11 @@ chmod 755 "$partial/try"
 # -- unpack, and go on with the interpreter that came along ---------------------------------------------------
 
 tell '  unpack'
-tail -c "+$payload_start" "$this" | gzip -dc | tar -xof - -C "$partial" ||
+tail -c "+$payload_start" "$this" | { gzip -dc || : >"$partial/damaged"; } | tar -xof - -C "$partial" ||
   refuse 40 "it could not be unpacked in $prefix (what tar says is above; a full disk?); nothing was changed" \
     'free space or choose another --prefix, then again'
-[ -f "$partial/complete" ] ||
-  refuse 22 'this file is damaged: its payload ends early; nothing was changed' 'copy it to the medium again'
+[ -f "$partial/complete" ] && [ ! -e "$partial/damaged" ] ||
+  refuse 22 'this file is damaged: its payload does not unpack whole; nothing was changed' 'copy it to the medium again'
 interpreter=$partial/tree/runtime/python/bin/python$python
 said=$("$interpreter" -I -S -c 'import ssl, ctypes' 2>&1) ||
   refuse 31 "the interpreter inside does not run on this box (glibc $glibc or newer is needed): $said" \
