@@ -54,15 +54,17 @@ class Bench:
     def bundle(
         self,
         version: str = "1.0",
-        changes: Mapping[str, bytes] | None = None,
+        changes: Mapping[str, bytes | None] | None = None,
         *,
         target: Target = TARGET,
         olds: tuple[Path, ...] = (),
         signed: bool = True,
     ) -> Path:
-        """A bundle of `BROUGHT` with changes; `PYTHON` is executable."""
+        """A bundle of `BROUGHT` with changes; None leaves a file out."""
         seq = int(version.partition(".")[2]) + 1
-        tree = write_tree(self.folder / f"tree-{version}", {**BROUGHT, **(changes or {})})
+        wanted = {**BROUGHT, **(changes or {})}
+        files = {path: data for path, data in wanted.items() if data is not None}
+        tree = write_tree(self.folder / f"tree-{version}", files)
         signer = self.signer
         return pack(
             Parts("fraud", version, tree, target.to_json(), {"goldens": True}, {}, lambda _: BILL),

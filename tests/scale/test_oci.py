@@ -275,6 +275,11 @@ def test_a_bundle_that_says_bundled_and_brings_none_is_refused(bench: Bench, cap
     assert "runtime/python/bin/python3.12 is not there" in refused(bench, bundle, 11, capsys)
 
 
+def test_a_bundle_without_a_service_is_refused(bench: Bench, capsys: Captured) -> None:
+    bundle = bench.bundle(changes={"application/service.json": None})
+    assert "fraud 1.0 holds no service" in refused(bench, bundle, 2, capsys)
+
+
 def test_another_machines_bundle_needs_a_base(bench: Bench, capsys: Captured) -> None:
     bundle = bench.bundle(target=Target("linux-aarch64", "3.11", "2.28", interpreter="bundled"))
     said = refused(bench, bundle, 31, capsys)

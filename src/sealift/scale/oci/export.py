@@ -29,6 +29,7 @@ from sealift.target.target import Target, version_key
 
 Below = CLibrary | Base | None
 """What lies below the release; None: nothing, the image does not run by itself."""
+_SERVICE: Final = "service.json"
 _PER_FILE_BYTES: Final = 2048
 
 
@@ -47,10 +48,14 @@ def require_exportable(bundle: VerifiedBundle, below: Below, glibc: str | None) 
 
     Args:
         glibc: of `below`, such as `2.36`.
-    Raises: MissingPart: a delta. UsageError: an interpreter that is not in the image. IncompatibleHost: the C
-        library below is too old, or none.
+    Raises: MissingPart: a delta. UsageError: no service, or an interpreter that is not in the image.
+        IncompatibleHost: the C library below is too old, or none.
     """
     require_whole(bundle)
+    if _SERVICE not in bundle.bundle.manifests["application"]:
+        raise UsageError(
+            f"{bundle.release.product} {bundle.release.version} holds no service that an image could run"
+        )
     target = Target.from_json(bundle.release.target)
     interpreter = _interpreter(bundle, target, below)
     if below is not None and (glibc is None or version_key(glibc) < version_key(target.glibc)):
