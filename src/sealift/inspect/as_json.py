@@ -9,6 +9,7 @@ from sealift.bundle.transport import bases_json
 from sealift.inspect.bill import Package
 from sealift.inspect.difference import Change, Difference, FileChange
 from sealift.inspect.facts import Facts, LayerFacts
+from sealift.inspect.heaviest import heaviest_json
 from sealift.inspect.listing import mode_of
 from sealift.inspect.models import Model, Tensor, labels_digest
 from sealift.inspect.quality import quality_json
@@ -24,6 +25,7 @@ def facts_json(facts: Facts) -> dict[str, Any]:
         "codecs": dict(facts.codecs),
         "created": release.created,
         "floor_seq": release.floor_seq,
+        "heaviest": heaviest_json(facts.parts),
         "identity": facts.identity,
         "layers": {layer.name: _layer(layer) for layer in facts.layers},
         "min_sealift": release.min_sealift,

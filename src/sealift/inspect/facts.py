@@ -13,6 +13,7 @@ from sealift.bundle.transport import Base
 from sealift.errors import MalformedBundle
 from sealift.inspect.bill import BILL, Bill, Package, read_bill
 from sealift.inspect.contents import Contents
+from sealift.inspect.heaviest import Part, heaviest
 from sealift.inspect.models import SERVICE, Model, read_models
 from sealift.inspect.node import parse
 from sealift.inspect.quality import CHECK
@@ -46,7 +47,8 @@ class Facts:
     """What a person should know before the bundle crosses; nothing in it has been escaped for a screen.
 
     `packages` and `models` are None where the document that lists them is not at hand. `bases` are the releases
-    that a delta builds on, `codecs` counts the objects that travel by how they are stored.
+    that a delta builds on, `codecs` counts the objects that travel by how they are stored; `parts` are all parts
+    of the release, the heaviest first.
     """
 
     release: Release
@@ -60,6 +62,7 @@ class Facts:
     stored_size: int
     bases: tuple[Base, ...]
     codecs: Mapping[str, int]
+    parts: tuple[Part, ...]
 
     @property
     def checks(self) -> dict[str, Any]:
@@ -100,6 +103,7 @@ def facts_of(contents: Contents, standing: Standing, now: float) -> Facts:
         stored_size=sum(stored.stored_size for stored in bundle.objects.values()),
         bases=bundle.bases,
         codecs=dict(sorted(Counter(stored.codec for stored in bundle.objects.values()).items())),
+        parts=heaviest(bundle.manifests),
     )
 
 

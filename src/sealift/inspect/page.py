@@ -15,6 +15,7 @@ from sealift.bundle.transport import PATCH
 from sealift.inspect.bill import NOT_STATED
 from sealift.inspect.difference import Change, Difference, LayerDifference
 from sealift.inspect.facts import Facts, LayerFacts
+from sealift.inspect.heaviest import shown
 from sealift.inspect.models import Model, gives_in_words, takes_in_words
 from sealift.inspect.node import compact
 from sealift.inspect.standing import Signer, Standing, shorten
@@ -58,7 +59,7 @@ def page_of(facts: Facts, difference: Difference | None, *, inventory: bool) -> 
     """
     sections: list[Section] = [] if difference is None else _difference(difference)
     if inventory:
-        sections += [_layers(facts), *_models(facts), *_checks(facts), *_packages(facts)]
+        sections += [_layers(facts), _heaviest(facts), *_models(facts), *_checks(facts), *_packages(facts)]
     warnings = facts.warnings + (difference.warnings if difference else ())
     release = facts.release
     return Page(
@@ -147,6 +148,14 @@ def _layers(facts: Facts) -> Section:
         for layer in facts.layers
     )
     return Section("layers", rows, ("layer", "files", "size", "manifest", "travels"), right=(1, 2))
+
+
+def _heaviest(facts: Facts) -> Section:
+    rows = tuple(
+        (part.name, part.layer, counted(part.files, "file"), size_in_words(part.size))
+        for part in shown(facts.parts)
+    )
+    return Section("heaviest parts", rows, ("part", "layer", "files", "unpacked"), right=(2, 3))
 
 
 def _travel(layer: LayerFacts) -> str:
