@@ -12,12 +12,13 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from tests.made_bundles import FILES, Signer, make_bundle, make_signer
+from tests.made_volumes import flip, write_volumes
 
 from sealift.bundle import layout, tar
 from sealift.bundle.read import VerifiedBundle, read_bundle, verify, verify_objects
-from sealift.bundle.source import document, open_source
-from sealift.bundle.volumes import Cut, Volume, Volumes, check_piece, read_volume, stream_of
-from sealift.carry.cut import Cutting, cut
+from sealift.bundle.source import open_source
+from sealift.bundle.volumes import Cut, Volume, Volumes, check_piece, read_volume
+from sealift.carry.cut import cut
 from sealift.errors import (
     BundleError,
     DigestMismatch,
@@ -44,23 +45,6 @@ def signer() -> Signer:
 @pytest.fixture(scope="module")
 def whole(tmp_path_factory: pytest.TempPathFactory, signer: Signer) -> Path:
     return make_bundle(tmp_path_factory.mktemp("whole"), signer, files=BIG).path
-
-
-def write_volumes(folder: Path, bundle: Path, span: int, stem: str = "fraud-1.0") -> list[Path]:
-    """As a medium gets them."""
-    read = read_bundle(open_source(bundle))
-    source = read.source
-    documents = {name: document(source, name) for name in source.parts() if layout.is_document(name)}
-    cutting = Cutting(source, stream_of(read.objects, span), documents)
-    folder.mkdir(exist_ok=True)
-    paths = []
-    for number in range(1, cutting.count + 1):
-        path = folder / cutting.name(stem, number)
-        with path.open("wb") as stream:
-            tar.write_parts(stream, cutting.parts(number), layout.volume_rank)
-        assert path.stat().st_size == cutting.size(number)
-        paths.append(path)
-    return paths
 
 
 def bytes_of(volume: Volume, name: str) -> bytes:
@@ -181,14 +165,6 @@ def test_a_damaged_piece_is_found_with_the_name_of_its_file(volumes: list[Path],
                 check_piece(read_volume(path))
         else:
             check_piece(read_volume(path))
-
-
-def flip(path: Path, at: int, bit: int = 0) -> None:
-    with path.open("r+b") as stream:
-        stream.seek(at)
-        byte = stream.read(1)[0]
-        stream.seek(at)
-        stream.write(bytes([byte ^ (1 << bit)]))
 
 
 def judged_alone(path: Path, signer: Signer) -> None:

@@ -134,6 +134,13 @@ def encode_volume(volume: tuple[int, str], stream: Stream, release: str, transpo
     )
 
 
+def _index_of(path: Path) -> Mapping[str, tar.Extent]:
+    try:
+        return tar.index_of(path, layout.volume_rank)
+    except MalformedBundle as error:
+        raise MalformedBundle(f"{path}: {error.message}", next_step=COPY_AGAIN) from error
+
+
 def read_volume(path: Path) -> Volume:
     """Read what a volume says of itself and hash its documents; its piece is not read.
 
@@ -141,7 +148,7 @@ def read_volume(path: Path) -> Volume:
         BundleError: it cannot be read.
     """
     with reading(str(path)):
-        index = tar.index_of(path, layout.volume_rank)
+        index = _index_of(path)
         for name in (layout.VOLUME, layout.RELEASE, layout.TRANSPORT, layout.PIECE):
             if name not in index:
                 raise MalformedBundle(f"{path}: a volume without {name}", next_step=COPY_AGAIN)

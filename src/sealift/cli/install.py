@@ -15,6 +15,7 @@ from sealift.cli.keeping import box_of, bundle_settings, is_served, keeper_of, r
 from sealift.cli.opening import open_for_install
 from sealift.cli.options import add_common, add_prefix, prefix_of
 from sealift.cli.outcome import start_units, wait_for_verdict, what_next
+from sealift.cli.receiving import for_planning, received
 from sealift.cli.refusals import recording_refusals
 from sealift.cli.screen import megabytes, print_result, progress_of
 from sealift.cli.tool_installing import install_tool
@@ -29,6 +30,7 @@ from sealift.ledger.who import operator
 from sealift.store.failures import forgive
 from sealift.store.lock import exclusive
 from sealift.store.prefix import TOOL, Prefix
+from sealift.store.receiving import end_receiving
 from sealift.store.stamp import require_known_format
 from sealift.target.compatible import incompatibilities
 from sealift.target.host import read_host
@@ -49,11 +51,15 @@ def configure(parser: argparse.ArgumentParser) -> None:
         "  sudo sealift install /media/usb\n"
         "  sudo sealift install /media/usb --dry-run           (what it would do; changes nothing)\n"
         "  sudo sealift install /media/usb --stage             (now; in the change window: sealift activate)\n"
+        "  sudo sealift install /media/usb --no-input          (one medium of several: exit 12 names the next)\n"
         "  sudo sealift install /media/usb --wait              (until it is committed, or fell back: exit 61)\n"
         "  sealift install bundle/ --prefix ~/sealift --trust root.json",
     )
     parser.add_argument(
-        "bundle", type=Path, metavar="BUNDLE", help="the bundle, or the medium's folder with it"
+        "bundle",
+        type=Path,
+        metavar="BUNDLE",
+        help="the bundle, or the medium's folder with it or some volumes of it",
     )
     parser.add_argument(
         "--trust", type=Path, metavar="ROOT.json", help="the trust root to pin at the first install"
@@ -66,6 +72,9 @@ def configure(parser: argparse.ArgumentParser) -> None:
     how.add_argument("--wait", action="store_true", help="stay until it is committed (0) or fell back (61)")
     parser.add_argument(
         "--no-start", action="store_true", help="write the systemd units, enable and start none"
+    )
+    parser.add_argument(
+        "--forget", action="store_true", help="give up what came in of another bundle in volumes"
     )
     parser.add_argument(
         "--retry", action="store_true", help="try a release again that failed twice on this box"
@@ -93,10 +102,11 @@ def run(args: argparse.Namespace) -> int:
     with recording_refusals(prefix, "install", args.bundle, bundle.release.product):
         box = _box(args, prefix, bundle)
         if args.dry_run:
-            return _dry_run(args, bundle, box)
+            return _dry_run(args, bundle, for_planning(box, bundle))
         if offered is not None and pinned_root(prefix) is None:
             _confirm(args, offered)
         require_writable(prefix.ledger)
+        bundle = received(args, bundle, offered, box)
         with exclusive(prefix, "install"), progress_of(args) as progress:
             done = _install(args, bundle, offered, box, progress)
     started = start_units(args, prefix, done.report)
@@ -132,6 +142,7 @@ def _staged(
     args: argparse.Namespace, bundle: VerifiedBundle, planned: Plan, box: Box, progress: Progress
 ) -> InstallReport:
     if planned.is_active and planned.previous is not None:
+        end_receiving(box.prefix, bundle.release.product)
         return InstallReport(Outcome.NOTHING_TO_DO, planned.previous, planned.previous)
     if args.retry:
         forgive(box.prefix, bundle.release.product, bundle.identity)

@@ -19,7 +19,7 @@ from sealift.bundle.read import (
     verify,
     vouch_for,
 )
-from sealift.bundle.source import open_source
+from sealift.bundle.source import Source, open_source
 from sealift.errors import MissingPart, SealiftError, TrustError
 from sealift.inspect.visible import visible
 from sealift.install.trust import pinned_root, read_policy, read_root, root_to_trust
@@ -55,14 +55,20 @@ class Judged:
 def open_for_install(
     path: Path, trust: Path | None, prefix: Prefix
 ) -> tuple[VerifiedBundle, SignedRoot | None]:
-    """A bundle that this prefix may install, and the root to pin if it was offered.
+    """A bundle that this prefix may install, and the root to pin if it was offered; some volumes may be missing.
 
     Raises: UsageError, BundleError, TrustError, StoreError.
     """
-    with told_plainly():
-        bundle = read_bundle(open_source(path), _Manifests(prefix))
+    source = open_source(path, may_lack=True)
     offered = read_root(trust) if trust is not None else None
-    return verify(bundle, root_to_trust(prefix, offered, bundle), read_policy(prefix)), offered
+    return judge(source, offered, prefix), offered
+
+
+def judge(source: Source, offered: SignedRoot | None, prefix: Prefix) -> VerifiedBundle:
+    """What this prefix may install, by its documents. Raises: BundleError, TrustError, StoreError."""
+    with told_plainly():
+        bundle = read_bundle(source, _Manifests(prefix))
+    return verify(bundle, root_to_trust(prefix, offered, bundle), read_policy(prefix))
 
 
 def open_to_verify(

@@ -27,6 +27,7 @@ from sealift.store.failures import failures_of
 from sealift.store.files import read_document
 from sealift.store.journal import read_journal
 from sealift.store.prefix import TOOL, Prefix, choose_service
+from sealift.store.receiving import read_receiving
 from sealift.store.releases import InstalledRelease, active_release, installed_releases
 from sealift.store.reserve import reserve_whole
 from sealift.store.staging import noted_staging
@@ -68,7 +69,7 @@ def run(args: argparse.Namespace) -> int:
 def observe(prefix: Prefix, name: str | None) -> BoxStatus:
     """The status of one service, or of all."""
     names = (choose_service(prefix, name),) if name else prefix.services()
-    staging = noted_staging(prefix)
+    staging, coming = noted_staging(prefix), read_receiving(prefix)
     return BoxStatus(
         prefix=str(prefix.root),
         box=socket.gethostname(),
@@ -77,6 +78,7 @@ def observe(prefix: Prefix, name: str | None) -> BoxStatus:
         now=time.time(),
         reserve=reserve_whole(prefix),
         staging=f"{staging['name']} {staging['version']}" if staging else None,
+        receiving=coming.words if coming else None,
         tool=_tool(prefix),
     )
 

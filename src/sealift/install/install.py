@@ -18,6 +18,7 @@ from sealift.store import sequences
 from sealift.store.failures import count_failure, require_not_blocked
 from sealift.store.journal import Phase
 from sealift.store.prefix import Prefix
+from sealift.store.receiving import end_receiving
 from sealift.store.releases import InstalledRelease, active_tree, installed_releases, record
 from sealift.store.reserve import keep_reserve
 from sealift.store.staging import (
@@ -146,6 +147,7 @@ def stage(bundle: VerifiedBundle, planned: Plan, box: Box, progress: Progress) -
         raise
     keep_manifests(box.prefix, bundle)
     record(box.prefix, checked)
+    end_receiving(box.prefix, checked.name)
     end_staging(box.prefix)
     if not keep_reserve(box.prefix):
         progress.note("no room for the 64 MiB that are kept for a rollback on a full disk")

@@ -10,6 +10,7 @@ from sealift.store.files import remove_file
 from sealift.store.journal import Phase, read_journal, write_journal
 from sealift.store.lock import turning
 from sealift.store.prefix import Prefix
+from sealift.store.receiving import end_receiving
 from sealift.store.releases import active_tree
 from sealift.store.staging import end_staging, noted_staging
 from sealift.store.sweep import sweep_trees
@@ -44,7 +45,9 @@ def recover_staging(prefix: Prefix, keeper_of: Callable[[str], Keeper]) -> str:
     for path in prefix.objects.glob("*/.*.new") if prefix.objects.is_dir() else ():
         remove_file(path)
     kept = keeper_of(name).is_installed(note.get("tree", "")) if name else False
-    if not kept:
+    if kept:
+        end_receiving(prefix, name)
+    else:
         sweep_unfinished(prefix, name)
     end_staging(prefix)
     state = "it was complete" if kept else "nothing of it is active; install it again"

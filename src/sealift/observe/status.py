@@ -110,7 +110,7 @@ class BoxStatus:
 
     `reserve` claims that a rollback on a full disk has its space. `staging` is the version whose files were
     coming in when a command was cut off, or still runs. `tool` is None where the command is part of a service's
-    release.
+    release. `receiving` says how much of a bundle in volumes is here.
     """
 
     prefix: str
@@ -120,6 +120,7 @@ class BoxStatus:
     now: float
     reserve: bool = True
     staging: str | None = None
+    receiving: str | None = None
     tool: ToolStatus | None = None
 
     @property
@@ -133,12 +134,23 @@ class BoxStatus:
 def render(status: BoxStatus, zone: tzinfo | None = None) -> str:
     """About five lines a service and 110 columns, the state in capitals."""
     head = f"prefix {status.prefix}   box {status.box}   sealift {__version__}{_tool(status.tool)}"
-    staging = [f"  files of {status.staging} are coming in (or were cut off: install it again)"]
+    coming = _coming(status)
     if not status.services:
-        lines = [head, "  nothing is installed", *(staging if status.staging else [])]
+        lines = [head, "  nothing is installed", *coming]
         return "\n".join([*lines, "  next: sealift install BUNDLE --trust ROOT.json"])
     blocks = [_block(service, status, zone) for service in status.services]
-    return "\n".join([head, *blocks, *(staging if status.staging else [])])
+    return "\n".join([head, *blocks, *coming])
+
+
+def _coming(status: BoxStatus) -> list[str]:
+    lines = []
+    if status.staging:
+        lines.append(f"  files of {status.staging} are coming in (or were cut off: install it again)")
+    if status.receiving:
+        lines.append(
+            f"  receiving {status.receiving} (bring the next medium: sealift install PLACE; or give it up: --forget)"
+        )
+    return lines
 
 
 def to_json(status: BoxStatus) -> dict[str, Any]:
@@ -148,6 +160,7 @@ def to_json(status: BoxStatus) -> dict[str, Any]:
         "clock_ok": all(_clock(service, status.now) == "clock ok" for service in status.services),
         "free_bytes": status.free_bytes,
         "prefix": status.prefix,
+        "receiving": status.receiving,
         "reserve": status.reserve,
         "services": [_service_json(service) for service in status.services],
         "staging": status.staging,

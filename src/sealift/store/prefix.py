@@ -85,6 +85,16 @@ class Prefix:
         """There while the files of a release come in: found later, that was cut off."""
         return self.state / "staging.json"
 
+    @property
+    def receiving(self) -> Path:
+        """There while a bundle comes in volumes: which one, and which of them are here."""
+        return self.state / "receiving.json"
+
+    @property
+    def partials(self) -> Path:
+        """What waits of objects that lie in several volumes."""
+        return self.root / "store" / "receiving"
+
     def failures(self, name: str) -> Path:
         """How often each release of a service failed here, and why."""
         return self.state / "failures" / f"{name}.json"

@@ -16,6 +16,7 @@ from sealift.bundle.documents import decode_manifest, decode_release
 from sealift.errors import BundleError, StoreError
 from sealift.store.files import remove_file, storing, sync_folder
 from sealift.store.prefix import Prefix
+from sealift.store.receiving import read_receiving
 from sealift.store.releases import installed_releases
 from sealift.store.staging import CONDEMNED, sweep_partial
 from sealift.store.steps import Step, reached
@@ -51,6 +52,8 @@ def condemn_tree(tree: Path) -> None:
 
 def sweep(prefix: Prefix) -> Swept:
     """Remove unfinished and unrecorded trees, then manifests and objects that no recorded release needs.
+
+    A release that comes in volumes counts as one.
 
     Where a recorded release's own documents cannot be read, nobody knows what it needs: then all objects stay.
     """
@@ -91,7 +94,7 @@ def sweep_trees(prefix: Prefix, service: Path) -> None:
 
 
 def _needed(prefix: Prefix) -> tuple[set[str], set[str]]:
-    """(manifest digests, names of objects) of every recorded release."""
+    """(manifest digests, names of objects) of every recorded release, and of one that comes in volumes."""
     manifests: set[str] = set()
     folder = prefix.state / "releases"
     for service in sorted(folder.iterdir()) if folder.is_dir() else ():
@@ -99,6 +102,8 @@ def _needed(prefix: Prefix) -> tuple[set[str], set[str]]:
             with storing(release.tree):
                 document = decode_release((release.tree / "release.json").read_bytes())
             manifests |= {ref.manifest for ref in document.layers.values()}
+    coming = read_receiving(prefix)
+    manifests |= set(coming.manifests) if coming is not None else set()
     objects: set[str] = set()
     for digest in manifests:
         path = prefix.manifests / f"{digest}.json"
