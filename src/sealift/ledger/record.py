@@ -53,6 +53,7 @@ class Event(Enum):
     REMOVE = "remove"
     PRUNE = "prune"
     RECOVER = "recover"
+    PACKAGES = "packages"
     TORN = "torn"
     """A line that a power cut left unfinished was set aside; written by the log itself."""
 
