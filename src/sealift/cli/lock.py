@@ -10,6 +10,7 @@ from pathlib import Path
 from sealift.cli.options import add_common
 from sealift.cli.pack import add_wheel_sources, wheel_cache
 from sealift.cli.screen import megabytes, print_result, progress_of
+from sealift.collect.index_settings import index_settings
 from sealift.collect.lock import Locked, lock_wheels
 from sealift.collect.pip_download import CollectOptions
 from sealift.collect.runtime import box_side_for
@@ -44,6 +45,7 @@ def run(args: argparse.Namespace) -> int:
             cache=wheel_cache(),
             find_links=tuple(args.find_links),
             no_index=args.no_index,
+            index_arguments=index_settings(args.project).arguments,
             progress=progress,
         )
         sources = _wanted(project.python)

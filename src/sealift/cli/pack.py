@@ -22,6 +22,7 @@ from sealift.cli.opening import told_plainly
 from sealift.cli.options import add_common, add_passphrase
 from sealift.cli.screen import megabytes, print_result, progress_of, table
 from sealift.cli.signing import Signing, signing_of
+from sealift.collect.index_settings import index_settings
 from sealift.collect.pip_download import CollectOptions
 from sealift.events import Progress
 from sealift.pack.delta import check_base, require_bases
@@ -143,6 +144,7 @@ def _collect_options(args: argparse.Namespace, workspace: Path, progress: Progre
         cache=wheel_cache(),
         find_links=tuple(args.find_links),
         no_index=args.no_index,
+        index_arguments=index_settings(args.project).arguments,
         progress=progress,
     )
 
