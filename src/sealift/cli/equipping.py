@@ -57,12 +57,15 @@ def equipped(args: argparse.Namespace, bundle: VerifiedBundle, box: Box) -> Box:
     missing = system.lacking(carried) if carried is not None else ()
     remedies = []
     driver = installer_in_bundle(bundle)
-    if driver is not None and any(problem.startswith("NVIDIA driver:") for problem in box.incompatibilities):
+    is_about_driver = [problem.startswith("NVIDIA driver:") for problem in box.incompatibilities]
+    if driver is not None and any(is_about_driver):
         remedies.append(_driver_remedy(args, bundle, box, driver))
     problems = box.incompatibilities
     if missing and not args.with_packages:
         problems = (*problems, *map(str, missing))
         remedies.append(f"sudo sealift install {shlex.quote(str(args.bundle))} --with-packages")
+    if not all(is_about_driver):  # then nothing that came along makes this box fit
+        remedies = []
     if missing and args.with_packages:
         _require_root(box.prefix)
     return replace(

@@ -11,6 +11,7 @@ from typing import Any
 
 from sealift import canonical
 from sealift.bundle.read import VerifiedBundle
+from sealift.cli.equipping import add_equipment, equipment_steps, equipped
 from sealift.cli.keeping import box_of, bundle_settings, is_served, keeper_of, runs_units
 from sealift.cli.opening import open_for_install
 from sealift.cli.options import add_common, add_prefix, prefix_of
@@ -79,6 +80,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--retry", action="store_true", help="try a release again that failed twice on this box"
     )
+    add_equipment(parser)
     add_prefix(parser)
 
 
@@ -162,6 +164,7 @@ def _dry_run(args: argparse.Namespace, bundle: VerifiedBundle, box: Box) -> int:
         lines.append(f"  check it with {box.interpreter or 'its own interpreter'}, for {_minutes()} at most")
         before = planned.previous.version if planned.previous else "nothing"
         lines.append(f"  switch from {before}{' without a pause' if served else ', which nobody serves now'}")
+        lines += [f"  {step}" for step in equipment_steps(args, bundle, box)]
         lines += [f"  {step}" for step in _unit_steps(args, bundle, box)]
     result = {
         "identity": bundle.identity,
@@ -217,7 +220,8 @@ def _box(args: argparse.Namespace, prefix: Prefix, bundle: VerifiedBundle) -> Bo
     if not target.brings_interpreter:
         found = find_interpreter(target, environ=os.environ, own_base=own_base())
     problems = incompatibilities(target, read_host(), found)
-    return box_of(args, prefix, bundle.release.product, found.path if found else None, problems)
+    box = box_of(args, prefix, bundle.release.product, found.path if found else None, problems)
+    return equipped(args, bundle, box)
 
 
 def _result(done: _Done) -> dict[str, Any]:

@@ -66,6 +66,8 @@ class Box:
     `require_settings` refuses a bundle that this box's site settings do not fit (BadSettings).
     `interpreter`: what the release runs on; None where it brings its own.
     `will_start`: a service manager starts whoever serves it, after this.
+    `remedy`: what makes a box of these `incompatibilities` fit; empty: only another bundle does.
+    `prepare` gives the machine what a staged release needs beside itself, before it is checked.
     """
 
     prefix: Prefix
@@ -78,6 +80,8 @@ class Box:
     switch: Switch
     clock: Callable[[], float]
     will_start: bool = False
+    remedy: str = ""
+    prepare: Callable[[InstalledRelease], None] = lambda _: None
 
 
 @dataclass(frozen=True, slots=True)
@@ -138,6 +142,7 @@ def stage(bundle: VerifiedBundle, planned: Plan, box: Box, progress: Progress) -
     note_staging(box.prefix, bundle, box.clock())
     try:
         staged = _staged(bundle, planned, box, progress)
+        box.prepare(staged)
         progress.start("check on this box")
         checked = replace(staged, check=_checked(staged, box))
     except SealiftError:
@@ -268,7 +273,7 @@ def _own_interpreter(bundle: VerifiedBundle, tree: Path) -> Path:
 
 def _require_host(release: Release, box: Box) -> None:
     problems = list(box.incompatibilities)
-    next_step = "pack it again with a [target] that describes this box; nothing was changed"
+    next_step = box.remedy or "pack it again with a [target] that describes this box; nothing was changed"
     if _numbers(release.min_sealift) > _numbers(__version__):
         problems.append(f"sealift: expected {release.min_sealift} or newer, found {__version__}")
         carry = (
@@ -276,8 +281,9 @@ def _require_host(release: Release, box: Box) -> None:
         )
         next_step = f"{carry}; {next_step}" if box.incompatibilities else f"{carry}; nothing was changed"
     if problems:
+        what = "needs what this box lacks" if box.remedy else "was not packed for this box"
         raise IncompatibleHost(
-            f"{release.product} {release.version} was not packed for this box",
+            f"{release.product} {release.version} {what}",
             problems=problems,
             next_step=next_step,
         )
