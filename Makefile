@@ -8,10 +8,12 @@ DEMO_STAMP := $(DEMO_VENV)/.ready
 
 KSERVE_VENV := .venv-kserve
 KSERVE_STAMP := $(KSERVE_VENV)/.ready
+OLDEST_VENV := .venv-box-2.17
+OLDEST_STAMP := $(OLDEST_VENV)/.ready
 EXAMPLES_VENV := .venv-examples
 EXAMPLES_STAMP := $(EXAMPLES_VENV)/.ready
 
-.PHONY: example-inspection example-credit-risk examples-environment kserve demo test test-fast lint bench docs setup clean
+.PHONY: box-2.17 test-box-2.17 example-inspection example-credit-risk examples-environment kserve demo test test-fast lint bench docs setup clean
 
 $(STAMP): pyproject.toml constraints/dev.txt
 	$(PYTHON) -m venv $(VENV)
@@ -53,6 +55,21 @@ $(KSERVE_STAMP): constraints/kserve.txt
 
 kserve: $(KSERVE_STAMP)
 
+# The oldest set of wheels that sealift packs (CentOS 7's), hashes checked, on an interpreter of this machine:
+# tests/collect/test_oldest_box.py runs a part of the box side's tests in it, `make test-box-2.17` all of them.
+$(OLDEST_STAMP): $(STAMP) src/sealift/collect/box-2.17.lock constraints/box-2.17-tests.txt
+	$(PYTHON) -m venv $(OLDEST_VENV)
+	$(BIN)/python constraints/lines.py 2.17 > $(OLDEST_VENV)/locked.txt
+	$(OLDEST_VENV)/bin/python -m pip install -q --disable-pip-version-check --no-deps --require-hashes --only-binary :all: -r $(OLDEST_VENV)/locked.txt
+	$(OLDEST_VENV)/bin/python -m pip install -q --disable-pip-version-check --no-deps -r constraints/box-2.17-tests.txt
+	$(OLDEST_VENV)/bin/python -m pip install -q --disable-pip-version-check --no-deps -e .
+	touch $@
+
+box-2.17: $(OLDEST_STAMP)
+
+test-box-2.17: $(OLDEST_STAMP)
+	$(OLDEST_VENV)/bin/python tests/oldest_box.py
+
 # Two processes side by side: the tests that mostly wait for real parts, and all the others. Each has a folder for
 # temporary files of its own: pytest's cleaning up at the end of one would meet the other's.
 WAITING := tests/journey tests/killing tests/systemd
@@ -79,4 +96,4 @@ docs: $(STAMP)
 	$(BIN)/python docs/build.py
 
 clean:
-	rm -rf $(VENV) $(DEMO_VENV) $(KSERVE_VENV) $(EXAMPLES_VENV) examples/*/work .mypy_cache .ruff_cache .pytest_cache .hypothesis build dist
+	rm -rf $(VENV) $(DEMO_VENV) $(KSERVE_VENV) $(OLDEST_VENV) $(EXAMPLES_VENV) examples/*/work .mypy_cache .ruff_cache .pytest_cache .hypothesis build dist
