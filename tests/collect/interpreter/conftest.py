@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import io
 import tarfile
-from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -53,8 +52,8 @@ def write_archive(
     made: Path,
     *,
     root: str = "python",
-    version: str = "",
-    more: Callable[[tarfile.TarFile], None] | None = None,
+    version: str,
+    leave: str = "",
 ) -> Path:
     """`install_only` as the project lays it out: links, headers, pip and Tcl included."""
     python = own_python()
@@ -63,23 +62,21 @@ def write_archive(
         tar.add(made / "bin" / f"python{python}", f"{root}/bin/python{python}")
         _link(tar, f"{root}/bin/python3", f"python{python}")
         _link(tar, f"{root}/bin/python", f"python{python}")
-        for library in sorted(made.glob("lib/*.so*")):
+        for library in (path for path in sorted(made.glob("lib/*.so*")) if path.name != leave):
             tar.add(library, f"{root}/lib/{library.name}")
         tar.add(folder, f"{root}/lib/python{python}")
         _text(tar, f"{root}/lib/python{python}/site-packages/pip/__init__.py", "")
         _text(tar, f"{root}/lib/python{python}/idlelib/run.py", "")
         _text(tar, f"{root}/lib/tcl8.6/init.tcl", "")
         _link(tar, f"{root}/lib/python{python}/also_this.py", "this.py")
-        patchlevel = f'#define PY_VERSION "{version or python + ".9"}"\n'
+        patchlevel = f'#define PY_VERSION "{version}"\n'
         _text(tar, f"{root}/include/python{python}/patchlevel.h", patchlevel)
-        if more is not None:
-            more(tar)
     return path
 
 
-def _link(tar: tarfile.TarFile, name: str, to: str, kind: bytes = tarfile.SYMTYPE) -> None:
+def _link(tar: tarfile.TarFile, name: str, to: str) -> None:
     entry = tarfile.TarInfo(name)
-    entry.type, entry.linkname = kind, to
+    entry.type, entry.linkname = tarfile.SYMTYPE, to
     tar.addfile(entry)
 
 

@@ -143,7 +143,7 @@ def _let_go(made: Path, source: Source, objects: list[Path]) -> None:
     set_search_paths(made, objects, made / "lib")
     for path in objects:
         path.write_bytes(forget_folders(path.read_bytes(), source.built_for))
-    for path in sorted(made.glob("lib*/python3*/_sysconfigdata*.py")):
+    for path in sorted(made.glob("lib*/python3*/_sysconfigdata*.py")) if source.built_for else ():
         text = path.read_text(encoding="utf-8")
         path.write_text(clean_build_values(text, source.built_for), encoding="utf-8")
 

@@ -73,6 +73,7 @@ class _HttpsOnly(urllib.request.HTTPRedirectHandler):
     ) -> urllib.request.Request | None:
         """As the base class, once the address is seen to be https."""
         if not newurl.startswith("https:"):
+            fp.close()
             raise urllib.error.URLError("it redirects to an address without https")
         return super().redirect_request(req, fp, code, msg, headers, newurl)
 
@@ -90,6 +91,8 @@ def _download(url: str, path: Path, progress: Progress, context: ssl.SSLContext 
                 file.write(piece)
                 progress.advance(len(piece))
     except (OSError, ValueError) as error:
+        if isinstance(error, urllib.error.HTTPError):
+            error.close()
         reason = error.reason if isinstance(error, urllib.error.URLError) else error
         raise UsageError(
             f"The interpreter's archive could not be downloaded: {reason}.",

@@ -48,10 +48,11 @@ def gather(objects: Sequence[Path], source: Source, machine: str) -> tuple[dict[
     while waiting:
         path = waiting.pop(0)
         elf = elf_of(path)
-        for name in elf.needed if elf is not None else ():
+        for wanted in elf.needed if elf is not None else ():
+            name = Path(wanted).name
             if name in OF_THE_SYSTEM or name in found or name in missing:
                 continue
-            place = _find(name, path, elf, source, machine)
+            place = _find(wanted, path, elf, source, machine)
             if place is None:
                 missing.add(name)
                 problems.append(f"{name}: needed by {path.name}, found nowhere")
@@ -70,8 +71,10 @@ def elf_of(path: Path) -> Elf | None:
 
 
 def _find(name: str, path: Path, elf: Elf | None, source: Source, machine: str) -> Path | None:
-    for folder in _folders(path, elf, source):
-        candidate = Path(folder) / name
+    # python-build-standalone asks for `$ORIGIN/../lib/libpython3.11.so.1.0`: a path, looked for nowhere else.
+    places = [""] if "/" in name else _folders(path, elf, source)
+    for folder in places:
+        candidate = Path(folder) / _from(path, name)
         if candidate.is_file():
             found = elf_of(candidate)
             if found is not None and found.machine == machine:
@@ -82,10 +85,14 @@ def _find(name: str, path: Path, elf: Elf | None, source: Source, machine: str) 
 def _folders(path: Path, elf: Elf | None, source: Source) -> Iterator[str]:
     own = (*elf.rpath, *elf.runpath) if elf is not None else ()
     for folder in own:
-        yield folder.replace("${ORIGIN}", "$ORIGIN").replace("$ORIGIN", str(path.parent))
+        yield _from(path, folder)
     yield from map(str, source.libraries)
     if source.borrows:
         yield from _loader_folders()
+
+
+def _from(path: Path, text: str) -> str:
+    return text.replace("${ORIGIN}", "$ORIGIN").replace("$ORIGIN", str(path.parent))
 
 
 @cache

@@ -33,7 +33,7 @@ def set_search_paths(root: Path, objects: Sequence[Path], libraries: Path) -> No
             continue
         up = "/".join([".."] * len(path.parent.relative_to(root).parts))
         to = "$ORIGIN" if path.parent == libraries else f"$ORIGIN/{up}/{libraries.relative_to(root)}"
-        new = to if beside.intersection(elf.needed) else ""
+        new = to if beside.intersection(Path(name).name for name in elf.needed) else ""
         if (*elf.rpath, *elf.runpath) != ((new,) if new else ()):
             wanted.setdefault(new, []).append(str(path))
     for new, paths in sorted(wanted.items()):
