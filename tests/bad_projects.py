@@ -62,8 +62,9 @@ def golden_mismatch(folder: Path, version: str = "2.0") -> Path:
 
 
 def wrong_device(folder: Path, version: str = "2.0") -> Path:
-    """It must run on a GPU, and the box has none."""
-    return write_project(folder / "wrong_device", version, model_keys='device = ["cuda"]\n')
+    """It must run on a GPU unless this box says otherwise, and the box has none."""
+    device = '[settings]\ndevice = { choices = ["cpu", "cuda"], default = ["cuda"] }\n'
+    return write_project(folder / "wrong_device", version, more=device)
 
 
 def over_memory(folder: Path, version: str = "2.0", held_mb: int = 190) -> Path:

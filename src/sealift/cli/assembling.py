@@ -9,20 +9,28 @@ from pathlib import Path
 from typing import Any
 
 from sealift import __version__
-from sealift.cli.recording import hands_for, record
+from sealift.cli.recording import Hands, hands_for, record
+from sealift.collect.driver import carry_driver
+from sealift.collect.interpreter.bring import Brought, bring_interpreter
+from sealift.collect.driver import carry_driver
 from sealift.collect.layers import write_layers
 from sealift.collect.lock import Collected, collect_wheels
 from sealift.collect.pip_download import CollectOptions
 from sealift.collect.runtime import box_side_for
 from sealift.collect.sbom import BilledModel, software_bill
+from sealift.collect.system_packages.collect import collect_packages
+from sealift.collect.system_packages.collect import collect_packages
 from sealift.collect.wheel import sha256_of
 from sealift.errors import UsageError
+from sealift.events import Progress
 from sealift.inspect.quality import CHECK
+from sealift.model.engine_limits import check_models
 from sealift.model.service import ServedModel
 from sealift.pack.application import write_application
 from sealift.pack.gates import GateReport, Package, check_gates
 from sealift.project.project import Project
-from sealift.target.target import Target
+from sealift.target.interpreter import interpreter_folder
+from sealift.target.target import BUNDLED, Target, version_key
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,8 +57,10 @@ def assemble(project: Project, target: Target, tree: Path, options: CollectOptio
     (tree / "application").mkdir(parents=True)
     options.progress.start("read the models")
     application = write_application(project, tree / "application")
-    collected = collect_wheels(project.python, target, options, box=box_side_for(application.models))
+    collected = collect_wheels(project.python, target, options, box=box_side_for(application.models, target))
     _refuse_missing_engines(application.models, collected)
+    carried = carry_driver(project, target, tree / "application")
+    carried += collect_packages(project, target, tree / "application", options.progress)
     gates = check_gates(project.gates, _packages(project, collected), None)
     gates.require_passed()
     target = _narrowed(target, project, collected)
@@ -64,7 +74,7 @@ def assemble(project: Project, target: Target, tree: Path, options: CollectOptio
         checks=_checks(golden_notes, gates, application.notes, application.quality),
         provenance={"packer": f"sealift {__version__}", "python": hands.interpreter.version},
         bill=_bill(project, application.models, collected),
-        notes=(*application.notes, *golden_notes, *collected.notes, *left_out),
+        notes=(*application.notes, *golden_notes, *collected.notes, *carried, *left_out),
     )
 
 
@@ -83,10 +93,12 @@ def _checks(
     }
 
 
-def _refuse_missing_engines(models: Sequence[ServedModel], collected: Collected) -> None:
-    """Raises: UsageError: a variant needs an engine that no wheel brings; said before an hour of packing is over."""
-    carried = {wheel.name for wheel in (*collected.runtime, *collected.dependencies)}
-    needed = {each.engine for model in models for each in model.variants if each.engine} - carried
+def _check_engines(models: Sequence[ServedModel], collected: Collected) -> None:
+    """Raises: UsageError: an engine that no wheel brings, or one that is older than a model; said before an hour of
+    packing is over."""
+    carried = {wheel.name: wheel.version for wheel in collected.wheels}
+    check_models(models, carried)
+    needed = {each.engine for model in models for each in model.variants if each.engine} - carried.keys()
     if needed:
         raise UsageError(
             f"what sealift optimize chose runs on {', '.join(sorted(needed))}, which the release would lack",
@@ -132,7 +144,9 @@ def _bill(project: Project, models: Sequence[ServedModel], collected: Collected)
     return bill
 
 
-def _narrowed(target: Target, project: Project, collected: Collected) -> Target:
-    """The oldest C library that the wheels run with, where the project states none."""
-    stated = project.target.glibc or project.target.preset
-    return target if stated else replace(target, glibc=collected.glibc)
+def _narrowed(target: Target, project: Project, collected: Collected, brought: Brought | None) -> Target:
+    """The oldest C library that everything runs with, where the project states none."""
+    if project.target.glibc or project.target.preset:
+        return target
+    floors = [collected.glibc, *([brought.glibc] if brought else [])]
+    return replace(target, glibc=max(floors, key=version_key))
