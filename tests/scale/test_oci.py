@@ -6,11 +6,12 @@ import hashlib
 import json
 import os
 import tarfile
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 from tests.made_bundles import tree_hash
-from tests.scale.oci_images import PYTHON, Bench, base_layout, blob, new_bench, own_libc, read_image
+from tests.scale.oci_images import PYTHON, TARGET, Bench, base_layout, blob, new_bench, own_libc, read_image
 
 from sealift.bundle.documents import LAYERS, FileEntry, decode_release, encode_manifest
 from sealift.canonical import digest
@@ -18,6 +19,7 @@ from sealift.errors import IncompatibleHost, NoSpace
 from sealift.scale.oci.export import spdx
 from sealift.scale.oci.layout import new_layout, require_room
 from sealift.scale.oci.machine import Machine, c_library, loaded_libc
+from sealift.target.system_packages import FOLDER, PLACE, SystemPackage, SystemPackages, encode_list
 from sealift.target.target import Target
 
 Captured = pytest.CaptureFixture[str]
@@ -91,6 +93,11 @@ def test_the_configuration_runs_the_release_as_nobody_in_particular(exported: Pa
         "amd64",
         "2026-11-22T17:00:00Z",
     )
+
+
+def test_a_release_for_a_gpu_asks_for_the_driver(bench: Bench, tmp_path: Path) -> None:
+    assert bench.export(bench.bundle(target=replace(TARGET, cuda="12.4")), tmp_path / "image") == 0
+    assert "NVIDIA_VISIBLE_DEVICES=all" in read_image(tmp_path / "image").config["config"]["Env"]
 
 
 def test_the_labels_name_release_licences_and_the_c_librarys_packages(exported: Path) -> None:
@@ -275,6 +282,23 @@ def test_a_bundle_that_says_bundled_and_brings_none_is_refused(bench: Bench, cap
     assert "runtime/python/bin/python3.12 is not there" in refused(bench, bundle, 11, capsys)
 
 
+def test_system_packages_need_a_base_that_has_them(bench: Bench, capsys: Captured) -> None:
+    deb = SystemPackage(
+        "libgl1", "1.6.0-1", "amd64", "deb/libgl1.deb", hashlib.sha256(b"deb").hexdigest(), 3, "asked for"
+    )
+    carried = {
+        f"application/{FOLDER}/deb/libgl1.deb": b"deb",
+        PLACE: encode_list(SystemPackages("deb", (deb,))),
+    }
+    bundle = bench.bundle(changes=carried)
+    said = refused(bench, bundle, 2, capsys)
+    assert "- libgl1 1.6.0-1" in said
+    assert "--base LAYOUT" in said
+    base = base_layout(bench.folder / "base", {"lib/libc.so.6": own_libc()})
+    assert bench.export(bundle, bench.folder / "image", "--base", str(base)) == 0
+    assert "the base must have libgl1 1.6.0-1" in capsys.readouterr().out
+
+
 def test_a_bundle_without_a_service_is_refused(bench: Bench, capsys: Captured) -> None:
     bundle = bench.bundle(changes={"application/service.json": None})
     assert "fraud 1.0 holds no service" in refused(bench, bundle, 2, capsys)
@@ -389,6 +413,6 @@ def test_a_machine_whose_packages_are_unknown_is_told_all_that_lacks(tmp_path: P
     (folder / "libc.so.6").write_bytes(b"")
     with pytest.raises(IncompatibleHost) as caught:
         c_library(Machine(folder / "libc.so.6", "x86_64", tmp_path))
-    assert len(caught.value.problems) == 1 + 4 + 2
+    assert len(caught.value.problems) == 1 + 5 + 2  # loader, libraries; libc.so.6 without package
     assert caught.value.next_step is not None
     assert "--base" in caught.value.next_step

@@ -8,6 +8,7 @@ import shutil
 import signal
 import subprocess
 import sys
+import tempfile
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -91,7 +92,8 @@ def podman(
 ) -> subprocess.CompletedProcess[bytes]:
     """As FACTS.md says that it runs where no systemd is."""
     command = ["podman", "--cgroup-manager=cgroupfs", *arguments]
-    done = subprocess.run(command, input=given, capture_output=True, check=False, timeout=60)
+    with tempfile.TemporaryDirectory() as folder:  # conmon leaves a file named oom where it was started
+        done = subprocess.run(command, input=given, capture_output=True, check=False, timeout=60, cwd=folder)
     assert not check or done.returncode == 0, f"{command}: {done.returncode} {done.stderr.decode()}"
     return done
 

@@ -43,14 +43,14 @@ def run(args: argparse.Namespace) -> int:
 
     refuse_place(args.output)
     bundle = _open(args)
-    below, glibc = _below(args, bundle)
-    interpreter = require_exportable(bundle, below, glibc)
+    below = _below(args, bundle)
+    interpreter = require_exportable(bundle, below)
     require_room(args.output, room_needed(bundle, below))
     with told_plainly(), progress_of(args) as progress:
         licences = _licences(bundle)
         with new_layout(args.output) as layout:
             done = write_export(bundle, below, interpreter, licences, layout, progress)
-    print_result(args, _result(args, bundle, done), _text(args, done))
+    print_result(args, _result(args, bundle, done), _text(args, bundle, done))
     return 0
 
 
@@ -71,22 +71,21 @@ def _open(args: argparse.Namespace) -> VerifiedBundle:
     return bundle
 
 
-def _below(args: argparse.Namespace, bundle: VerifiedBundle) -> tuple[Below, str | None]:
-    """What lies below the release, and its glibc."""
+def _below(args: argparse.Namespace, bundle: VerifiedBundle) -> Below:
+    """What lies below the release."""
     from sealift.scale.oci.base import read_base
     from sealift.scale.oci.image import ARCHITECTURES
     from sealift.target.target import Target
 
     target = Target.from_json(bundle.release.target)
     if args.base == "none":
-        return None, None
+        return None
     if args.base is not None:
-        base = read_base(Path(args.base), ARCHITECTURES[target.machine], target.machine)
-        return base, base.glibc
+        return read_base(Path(args.base), ARCHITECTURES[target.machine], target.machine)
     return _own_library(target.platform, target.machine)
 
 
-def _own_library(platform: str, machine: str) -> tuple[Below, str | None]:
+def _own_library(platform: str, machine: str) -> Below:
     from sealift.scale.oci.machine import NEXT_STEP, Machine, c_library, loaded_libc
     from sealift.target.host import read_host
 
@@ -96,9 +95,9 @@ def _own_library(platform: str, machine: str) -> tuple[Below, str | None]:
             f"the release is for {platform}, and the C library of this machine is for {host.platform}",
             next_step=NEXT_STEP,
         )
-    if libc is None or host.glibc is None:
+    if libc is None:
         raise IncompatibleHost("the C library of this machine is not glibc", next_step=NEXT_STEP)
-    return c_library(Machine(libc, machine)), host.glibc
+    return c_library(Machine(libc, machine))
 
 
 def _licences(bundle: VerifiedBundle) -> str:
@@ -130,7 +129,9 @@ def _result(args: argparse.Namespace, bundle: VerifiedBundle, done: Exported) ->
     }
 
 
-def _text(args: argparse.Namespace, done: Exported) -> str:
+def _text(args: argparse.Namespace, bundle: VerifiedBundle, done: Exported) -> str:
+    from sealift.scale.oci.export import system_packages
+
     size = sum(layer.descriptor["size"] for layer in done.layers)
     lines = [f"wrote {done.name} to {args.output}: image {done.image['digest']}, {megabytes(size)}"]
     lines += [
@@ -139,6 +140,9 @@ def _text(args: argparse.Namespace, done: Exported) -> str:
     ]
     if done.model is not None:
         lines.append(f"  its model alone, as ModelPack artifact: {done.model['digest']}")
+    packages = system_packages(bundle)
+    if packages:
+        lines.append(f"  note: the base must have {', '.join(packages)}, which the release carries for boxes")
     if args.base == "none":
         lines.append("  note: nothing lies below it, so it does not run by itself")
     is_file = args.output.suffix == ".tar"

@@ -22,8 +22,8 @@ import zstandard
 from sealift.errors import DigestMismatch, MalformedBundle, MissingPart, SealiftError, UsageError
 from sealift.scale.oci.layer import GZIP_TYPE, PLAIN_TYPE
 from sealift.scale.oci.layout import BLOBS, INDEX, INDEX_TYPE, MANIFEST_TYPE, MARK, REF_NAME, Descriptor
+from sealift.scale.oci.machine import glibc_of
 from sealift.target.elf import read_elf
-from sealift.target.target import version_key
 
 ZSTD_TYPE: Final = "application/vnd.oci.image.layer.v1.tar+zstd"
 _DOCKER: Final = {"application/vnd.docker.image.rootfs.diff.tar.gzip": GZIP_TYPE}
@@ -187,12 +187,6 @@ class _Seen:
                 elf = read_elf(Path(copy.name))
                 if elf is not None and elf.machine == self.machine:
                     self.glibc = glibc_of(elf.defined) or self.glibc
-
-
-def glibc_of(defined: frozenset[str]) -> str | None:
-    """The glibc that defines these symbol versions: `GLIBC_2.36` is its newest."""
-    numbers = [version.removeprefix("GLIBC_") for version in defined if version.startswith("GLIBC_2")]
-    return max(numbers, key=version_key, default=None)
 
 
 @contextlib.contextmanager

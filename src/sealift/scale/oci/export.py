@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import IO, Final
 
 from sealift.bundle.documents import LAYERS, FileEntry
-from sealift.bundle.read import VerifiedBundle
+from sealift.bundle.read import VerifiedBundle, read_object
 from sealift.errors import DigestMismatch, IncompatibleHost, MalformedBundle, MissingPart, UsageError
 from sealift.events import Progress
 from sealift.scale.oci.base import Base
@@ -25,6 +25,7 @@ from sealift.scale.oci.layout import INDEX_TYPE, REF_NAME, Descriptor, Layout, j
 from sealift.scale.oci.machine import FOLDERS, CLibrary
 from sealift.scale.oci.modelpack import MODELS, write_model
 from sealift.target.interpreter import SYSTEM_FOLDERS, bundled_interpreter
+from sealift.target.system_packages import packages_in_bundle
 from sealift.target.target import Target, version_key
 
 Below = CLibrary | Base | None
@@ -43,13 +44,11 @@ class Exported:
     layers: tuple[Layer, ...]
 
 
-def require_exportable(bundle: VerifiedBundle, below: Below, glibc: str | None) -> str:
+def require_exportable(bundle: VerifiedBundle, below: Below) -> str:
     """Everything that can be refused before anything is written; the interpreter's path in the image.
 
-    Args:
-        glibc: of `below`, such as `2.36`.
-    Raises: MissingPart: a delta. UsageError: no service, or an interpreter that is not in the image.
-        IncompatibleHost: the C library below is too old, or none.
+    Raises: MissingPart: a delta. UsageError: no service, system packages and no base that could have them, or an
+        interpreter that is not in the image. IncompatibleHost: the C library below is too old, or none.
     """
     require_whole(bundle)
     if _SERVICE not in bundle.bundle.manifests["application"]:
@@ -58,12 +57,26 @@ def require_exportable(bundle: VerifiedBundle, below: Below, glibc: str | None) 
         )
     target = Target.from_json(bundle.release.target)
     interpreter = _interpreter(bundle, target, below)
-    if below is not None and (glibc is None or version_key(glibc) < version_key(target.glibc)):
+    packages = system_packages(bundle)
+    if packages and not isinstance(below, Base):
+        raise UsageError(
+            "this release carries system packages, which an image built from nothing does not install",
+            problems=packages,
+            next_step="name an image that has them: --base LAYOUT",
+        )
+    if below is not None and (not below.glibc or version_key(below.glibc) < version_key(target.glibc)):
+        found = f"glibc {below.glibc}" if below.glibc else "no glibc"
         raise IncompatibleHost(
-            f"the base has {f'glibc {glibc}' if glibc else 'no glibc'}, this release needs {target.glibc} or newer",
+            f"the base has {found}, this release needs {target.glibc} or newer",
             next_step="name a newer base: --base LAYOUT",
         )
     return interpreter
+
+
+def system_packages(bundle: VerifiedBundle) -> list[str]:
+    """`libgl1 1.6.0-1` for each package of the system that travels along."""
+    carried = packages_in_bundle(bundle, lambda sha256: read_object(bundle.bundle, sha256))
+    return [str(package) for package in carried.packages] if carried is not None else []
 
 
 def require_whole(bundle: VerifiedBundle) -> None:

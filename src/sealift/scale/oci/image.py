@@ -22,6 +22,8 @@ PORT: Final = 8000
 CONFIG_TYPE: Final = "application/vnd.oci.image.config.v1+json"
 ARCHITECTURES: Final = {"x86_64": "amd64", "aarch64": "arm64"}
 _HEALTH_NS: Final = {"Interval": 10 * 10**9, "Timeout": 5 * 10**9, "StartPeriod": 60 * 10**9}
+_GPU: Final = ("NVIDIA_VISIBLE_DEVICES=all", "NVIDIA_DRIVER_CAPABILITIES=compute,utility")
+"""Asks NVIDIA's container runtime for the driver's libraries (its user guide, "Environment variables")."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,7 +51,7 @@ def write_image(
     platform = {"architecture": architecture, "os": "linux"}
     config = {
         **platform,
-        "config": _run(interpreter, labels),
+        "config": _run(interpreter, labels, gpu=bool(release.target.get("cuda"))),
         "created": release.created,
         "history": [
             {"created": release.created, "created_by": f"sealift {__version__} export oci: {layer.about}"}
@@ -67,11 +69,11 @@ def write_image(
     return _blob(layout, manifest).as_(MANIFEST_TYPE, platform=platform)
 
 
-def _run(interpreter: str, labels: dict[str, str]) -> dict[str, Any]:
+def _run(interpreter: str, labels: dict[str, str], *, gpu: bool) -> dict[str, Any]:
     """Address and port stand in the environment, so that `-e SEALIFT_PORT=9000` moves service and health check."""
     return {
         "Entrypoint": command_of(interpreter, "serve", f"/{TREE}"),
-        "Env": ["PATH=/usr/bin:/bin", "SEALIFT_HOST=0.0.0.0", f"SEALIFT_PORT={PORT}"],
+        "Env": ["PATH=/usr/bin:/bin", "SEALIFT_HOST=0.0.0.0", f"SEALIFT_PORT={PORT}", *(_GPU if gpu else ())],
         "ExposedPorts": {f"{PORT}/tcp": {}},
         "Healthcheck": {"Test": ["CMD", *command_of(interpreter, "_health")], "Retries": 3, **_HEALTH_NS},
         "Labels": labels,

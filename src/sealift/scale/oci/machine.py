@@ -1,5 +1,6 @@
-"""This machine's C library -> the lowest layer of an image that is built from nothing.
+"""This machine's base libraries -> the lowest layer of an image that is built from nothing.
 
+They are those that every target has (`target.base`), which is all that a release asks of the system.
 Its packages' licence texts travel along, and whatever common texts they refer to. Only machines that keep a
 dpkg database are read: it says which package a library came from.
 """
@@ -14,17 +15,17 @@ from typing import IO, Final
 
 from sealift.errors import IncompatibleHost
 from sealift.scale.oci.layer import ImageFile
+from sealift.target.base import base_libraries
+from sealift.target.elf import read_elf
+from sealift.target.target import version_key
 
-REQUIRED: Final = ("libc.so.6", "libm.so.6", "libresolv.so.2", "libgcc_s.so.1", "libstdc++.so.6")
-STUBS: Final = (
-    "libdl.so.2",
-    "libpthread.so.0",
-    "librt.so.1",
-    "libutil.so.1",
-    "libnss_files.so.2",
-    "libnss_dns.so.2",
+MAY_LACK: Final = frozenset(
+    ("libdl.so.2", "libpthread.so.0", "librt.so.1", "libutil.so.1", "libanl.so.1", "libmvec.so.1")
 )
-"""Since glibc 2.34 they are in libc.so.6; what was linked before asks for their names."""
+"""Since glibc 2.34 they are in libc.so.6, and what was linked before asks for their names; the last one is not
+everywhere."""
+NAME_SERVICE: Final = frozenset(("libnss_files.so.2", "libnss_dns.so.2"))
+"""Loaded by libc.so.6 for the names in nsswitch.conf, by a glibc before 2.34."""
 LOADERS: Final = {"x86_64": "lib64/ld-linux-x86-64.so.2", "aarch64": "lib/ld-linux-aarch64.so.1"}
 """Where every program says that its loader is (System V ABI, supplements of the processors)."""
 USER: Final = 65532
@@ -49,11 +50,11 @@ class Machine:
 
 @dataclass(frozen=True, slots=True)
 class CLibrary:
-    """The files of the layer, and `libc6 2.36-9` for each package they came from."""
+    """The files of the layer, `libc6 2.36-9` for each package they came from, and which `glibc` it is (`2.36`)."""
 
     files: tuple[ImageFile, ...]
     packages: tuple[str, ...]
-    libc: Path
+    glibc: str | None
 
 
 def loaded_libc(maps: Path = Path("/proc/self/maps")) -> Path | None:
@@ -70,11 +71,11 @@ def c_library(machine: Machine) -> CLibrary:
     loader = LOADERS[machine.machine]
     libraries = {loader: machine.root / loader}
     problems = [] if libraries[loader].is_file() else [f"/{loader}: not here"]
-    for name in (*REQUIRED, *STUBS):
+    for name in sorted((base_libraries() | NAME_SERVICE) - {Path(each).name for each in LOADERS.values()}):
         path = _find(name, machine)
         if path is not None:
             libraries[str(path.relative_to(machine.root))] = path
-        elif name in REQUIRED:
+        elif name not in MAY_LACK | NAME_SERVICE:
             problems.append(f"{name}: not beside {machine.libc}")
     owners = _owners(machine.root, libraries)
     problems += [
@@ -94,9 +95,18 @@ def c_library(machine: Machine) -> CLibrary:
     files = [_file(path, source, executable=path == loader) for path, source in libraries.items()]
     files += [_text(path, text.encode()) for path, text in TEXTS.items()]
     files += [_file(path, source) for path, source in texts.items()]
+    elf = read_elf(machine.libc)
     return CLibrary(
-        tuple(files), tuple(f"{name} {version}" for name, version in sorted(versions.items())), machine.libc
+        tuple(files),
+        tuple(f"{name} {version}" for name, version in sorted(versions.items())),
+        glibc_of(elf.defined) if elf is not None else None,
     )
+
+
+def glibc_of(defined: frozenset[str]) -> str | None:
+    """The glibc that defines these symbol versions: `GLIBC_2.36` is its newest."""
+    numbers = [version.removeprefix("GLIBC_") for version in defined if version.startswith("GLIBC_2")]
+    return max(numbers, key=version_key, default=None)
 
 
 def _find(name: str, machine: Machine) -> Path | None:
@@ -109,7 +119,7 @@ def _owners(root: Path, paths: Iterable[str]) -> dict[str, str]:
     """Path -> package. A list may name a file as it was before /usr was merged."""
     wanted = {f"/{name}": path for path in paths for name in (path, path.removeprefix("usr/"), f"usr/{path}")}
     found: dict[str, str] = {}
-    for listing in sorted((root / "var/lib/dpkg/info").glob("lib*.list")):
+    for listing in sorted((root / "var/lib/dpkg/info").glob("*.list")):
         for line in listing.read_text(errors="replace").splitlines():
             if line in wanted:
                 found[wanted[line]] = listing.stem.partition(":")[0]
