@@ -310,11 +310,12 @@ _FIRST_WITH_MARK: Final = {"DT_RELR": (2, 36)}
 
 def glibc_needed(elf: Elf) -> str | None:
     """The oldest glibc that has every symbol version `elf` cannot do without, e.g. `2.34`; None: any."""
-    found = [key for version in elf.needs("GLIBC_") if (key := _glibc_key(version))]
+    found = [key for version in elf.needs("GLIBC_") if (key := glibc_key(version))]
     return ".".join(map(str, max(found))) if found else None
 
 
-def _glibc_key(version: str) -> tuple[int, ...] | None:
+def glibc_key(version: str) -> tuple[int, ...] | None:
+    """`GLIBC_2.34` -> (2, 34); a mark as the glibc that first has it; None for GLIBC_PRIVATE."""
     text = version.removeprefix("GLIBC_")
     if text.startswith("ABI_"):
         return _FIRST_WITH_MARK.get(text.removeprefix("ABI_"), (2, 42))

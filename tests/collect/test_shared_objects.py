@@ -1,0 +1,89 @@
+"""A tree whose shared objects do not load on the target ends the pack, with every one of them named."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+from tests.target.made_elf import Made
+
+from sealift.collect.shared_objects import check_shared_objects, glibc_floor_of
+from sealift.errors import UsageError
+from sealift.target.target import Target
+
+TARGET = Target("linux-x86_64", python="3.11", glibc="2.17")
+
+
+def write(tree: Path, files: dict[str, Made]) -> Path:
+    for name, made in files.items():
+        (tree / name).parent.mkdir(parents=True, exist_ok=True)
+        (tree / name).write_bytes(made.content())
+    return tree
+
+
+def libc(*versions: str) -> Made:
+    return Made(needed=("libc.so.6",), versions={"libc.so.6": versions})
+
+
+def test_a_tree_that_loads_on_the_target_says_nothing(tmp_path: Path) -> None:
+    write(tmp_path, {"runtime/a.so": libc("GLIBC_2.2.5", "GLIBC_2.17")})
+    (tmp_path / "application").mkdir()
+    assert check_shared_objects(tmp_path, TARGET) == ()
+
+
+def test_every_object_that_does_not_load_is_named_and_nothing_else(tmp_path: Path) -> None:
+    write(
+        tmp_path,
+        {
+            "runtime/a.so": libc("GLIBC_2.34"),
+            "dependencies/p/b.so": Made(needed=("libfoo.so.1", "libbar.so.2")),
+            "dependencies/p/c.so": Made(machine="aarch64"),
+            "dependencies/p/good.so": libc("GLIBC_2.4"),
+        },
+    )
+    with pytest.raises(UsageError) as caught:
+        check_shared_objects(tmp_path, TARGET)
+    assert caught.value.message == (
+        "3 of 4 shared objects do not load on the target (linux-x86_64, Python 3.11, glibc 2.17)."
+    )
+    assert set(caught.value.problems) == {
+        "runtime/a.so: expected at most GLIBC_2.17 of libc.so.6, found GLIBC_2.34",
+        "dependencies/p/b.so: expected libfoo.so.1, found nothing of that name in the release",
+        "dependencies/p/b.so: expected libbar.so.2, found nothing of that name in the release",
+        "dependencies/p/c.so: expected x86_64, found aarch64",
+    }
+    assert caught.value.next_step is not None
+    assert "[target.packages]" in caught.value.next_step
+
+
+def test_what_may_stay_unresolved_is_noted_once_for_each_reason(tmp_path: Path) -> None:
+    write(
+        tmp_path,
+        {
+            "dependencies/cv2/cv2.so": Made(needed=("libGL.so.1",)),
+            "dependencies/vtk/v.so": Made(needed=("libGL.so.1",)),
+            "runtime/openvino/libs/libopenvino_intel_gpu_plugin.so": Made(needed=("libOpenCL.so.1",)),
+        },
+    )
+    assert check_shared_objects(tmp_path, TARGET) == (
+        "dependencies/cv2/cv2.so and 1 more: without libGL.so.1: a small server lacks it; the package libgl1 "
+        "(Debian) or libglvnd-glx (RPM) brings it",
+        "runtime/openvino/libs/libopenvino_intel_gpu_plugin.so: without libOpenCL.so.1: OpenVINO's plug-in for "
+        "Intel graphics, loaded only where a model asks for that device",
+    )
+
+
+@pytest.mark.parametrize(
+    ("versions", "floor"),
+    [
+        ([("GLIBC_2.9",), ("GLIBC_2.28", "GLIBC_2.4")], "2.28"),
+        ([("GLIBC_2.17", "GLIBC_ABI_DT_RELR")], "2.36"),
+        ([("GLIBC_2.2.5", "GLIBC_2.40?")], "2.17"),
+        ([], "2.17"),
+    ],
+)
+def test_the_floor_is_what_the_objects_need_and_not_what_a_tag_says(
+    tmp_path: Path, versions: list[tuple[str, ...]], floor: str
+) -> None:
+    write(tmp_path, {f"dependencies/{index}.so": libc(*names) for index, names in enumerate(versions)})
+    assert glibc_floor_of(tmp_path) == floor
