@@ -12,13 +12,11 @@ from sealift import __version__
 from sealift.cli.recording import Hands, hands_for, record
 from sealift.collect.driver import carry_driver
 from sealift.collect.interpreter.bring import Brought, bring_interpreter
-from sealift.collect.driver import carry_driver
 from sealift.collect.layers import write_layers
 from sealift.collect.lock import Collected, collect_wheels
 from sealift.collect.pip_download import CollectOptions
 from sealift.collect.runtime import box_side_for
 from sealift.collect.sbom import BilledModel, software_bill
-from sealift.collect.system_packages.collect import collect_packages
 from sealift.collect.system_packages.collect import collect_packages
 from sealift.collect.wheel import sha256_of
 from sealift.errors import UsageError
@@ -29,7 +27,7 @@ from sealift.model.service import ServedModel
 from sealift.pack.application import write_application
 from sealift.pack.gates import GateReport, Package, check_gates
 from sealift.project.project import Project
-from sealift.target.interpreter import interpreter_folder
+from sealift.target.interpreter import bundled_interpreter
 from sealift.target.target import BUNDLED, Target, version_key
 
 
@@ -58,24 +56,39 @@ def assemble(project: Project, target: Target, tree: Path, options: CollectOptio
     options.progress.start("read the models")
     application = write_application(project, tree / "application")
     collected = collect_wheels(project.python, target, options, box=box_side_for(application.models, target))
-    _refuse_missing_engines(application.models, collected)
-    carried = carry_driver(project, target, tree / "application")
-    carried += collect_packages(project, target, tree / "application", options.progress)
+    _check_engines(application.models, collected)
     gates = check_gates(project.gates, _packages(project, collected), None)
     gates.require_passed()
-    target = _narrowed(target, project, collected)
-    hands = hands_for(target, collected)
+    carried = carry_driver(project, target, tree / "application")
+    carried += collect_packages(project, target, tree / "application", options.progress)
+    brought = _bring(project, target, tree, options.progress)
+    target = _narrowed(target, project, collected, brought)
+    hands = hands_for(target, collected, tree)
     left_out = write_layers(collected, tree, hands.interpreter.path, options.progress)
     options.progress.start("record golden inputs")
     golden_notes = record(hands, tree, project.golden, collected, options)
+    notes = (*application.notes, *golden_notes, *collected.notes, *carried, *left_out)
     return Assembled(
         tree=tree,
         target=target,
         checks=_checks(golden_notes, gates, application.notes, application.quality),
-        provenance={"packer": f"sealift {__version__}", "python": hands.interpreter.version},
+        provenance=_provenance(hands, brought),
         bill=_bill(project, application.models, collected),
-        notes=(*application.notes, *golden_notes, *collected.notes, *carried, *left_out),
+        notes=notes + (brought.notes if brought else ()),
     )
+
+
+def _bring(project: Project, target: Target, tree: Path, progress: Progress) -> Brought | None:
+    """The release's own interpreter, where it has one."""
+    if target.interpreter != BUNDLED:
+        return None
+    folder = bundled_interpreter(tree, target.python).parent.parent
+    return bring_interpreter(project.target, target, folder, progress)
+
+
+def _provenance(hands: Hands, brought: Brought | None) -> dict[str, Any]:
+    made = {"packer": f"sealift {__version__}", "python": hands.interpreter.version}
+    return made if brought is None else made | {"interpreter": brought.source, "python": brought.version}
 
 
 def _checks(

@@ -20,8 +20,8 @@ from sealift.collect.pip_download import CollectOptions
 from sealift.errors import SealiftError
 from sealift.store.releases import release_command
 from sealift.target.host import Host, read_host
-from sealift.target.interpreter import Interpreter, find_interpreter, own_base
-from sealift.target.target import Target, version_key
+from sealift.target.interpreter import Interpreter, bundled_interpreter, find_interpreter, own_base
+from sealift.target.target import BUNDLED, SYSTEM, Target, version_key
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,12 +34,18 @@ class Hands:
     native: bool
 
 
-def hands_for(target: Target, collected: Collected) -> Hands:
-    """What this machine has for the target. Raises: IncompatibleHost: no interpreter of that X.Y here."""
+def hands_for(target: Target, collected: Collected, tree: Path) -> Hands:
+    """What this machine has for the target: the release's own interpreter where it runs here, else one of that X.Y.
+
+    Raises: IncompatibleHost: no such interpreter here.
+    """
     host = read_host()
-    here = replace(target, platform=host.platform, glibc=host.glibc or target.glibc, interpreter="system")
+    native = _runs_here(target, collected, host)
+    own = bundled_interpreter(tree, target.python)
+    asked = str(own) if native and target.interpreter == BUNDLED else SYSTEM
+    here = replace(target, platform=host.platform, glibc=host.glibc or target.glibc, interpreter=asked)
     interpreter = find_interpreter(here, environ=os.environ, own_base=own_base())
-    return Hands(target, here, interpreter, _runs_here(target, collected, host))
+    return Hands(target, here, interpreter, native)
 
 
 def _runs_here(target: Target, collected: Collected, host: Host) -> bool:
