@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import Final, TypeVar
 
 from sealift import errors
+from sealift.cli.export import helps
 from sealift.cli.main import GROUPS, load_verb, overview, parser_of
 from sealift.install import watch
 from sealift.target.base import base_libraries, beside, excuses
@@ -85,6 +86,9 @@ def cli_page() -> str:
             verb = load_verb(name)
             if verb is not None:
                 parts += [f"### sealift {name}", _fence(parser_of(name, verb).format_help())]
+            if name == "export":
+                for inner, text in helps():
+                    parts += [f"#### sealift {inner}", _fence(text)]
     return "\n\n".join(parts) + "\n"
 
 

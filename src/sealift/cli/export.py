@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import importlib
+from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any, Final
 
@@ -45,6 +46,16 @@ def run(args: argparse.Namespace) -> int:
     """Run the export that was named."""
     code: int = _module(args.what).run(args)
     return code
+
+
+def helps() -> Iterator[tuple[str, str]]:
+    """(`export oci`, its help) of each, for the page of the command line."""
+    for name in EXPORTS:
+        parser = argparse.ArgumentParser(
+            prog=f"sealift export {name}", formatter_class=argparse.RawDescriptionHelpFormatter
+        )
+        _module(name).configure(parser)
+        yield f"export {name}", parser.format_help()
 
 
 class _Parser(argparse.ArgumentParser):
