@@ -55,7 +55,9 @@ def assemble(project: Project, target: Target, tree: Path, options: CollectOptio
     (tree / "application").mkdir(parents=True)
     options.progress.start("read the models")
     application = write_application(project, tree / "application")
-    collected = collect_wheels(project.python, target, options, box=box_side_for(application.models, target))
+    box = box_side_for(application.models, target)
+    told = box.notes(target)
+    collected = collect_wheels(project.python, target, options, box=box)
     _check_engines(application.models, collected)
     gates = check_gates(project.gates, _packages(project, collected), None)
     gates.require_passed()
@@ -67,7 +69,7 @@ def assemble(project: Project, target: Target, tree: Path, options: CollectOptio
     left_out = write_layers(collected, tree, hands.interpreter.path, options.progress)
     options.progress.start("record golden inputs")
     golden_notes = record(hands, tree, project.golden, collected, options)
-    notes = (*application.notes, *golden_notes, *collected.notes, *carried, *left_out)
+    notes = (*application.notes, *golden_notes, *told, *collected.notes, *carried, *left_out)
     return Assembled(
         tree=tree,
         target=target,
