@@ -10,17 +10,22 @@ from pathlib import Path
 from sealift.cli.options import add_common
 from sealift.cli.pack import add_wheel_sources, wheel_cache
 from sealift.cli.screen import megabytes, print_result, progress_of
+from sealift.collect.import_test import Imports, try_locked
 from sealift.collect.index_settings import index_settings
 from sealift.collect.lock import Locked, lock_wheels
 from sealift.collect.pip_download import CollectOptions
 from sealift.collect.runtime import box_side_for
 from sealift.collect.write_pylock import PYLOCK, size_of, write_pylock
+from sealift.errors import UsageError
 from sealift.project.file import load_project
 from sealift.project.project import PythonSources
 from sealift.store.files import write_file
 from sealift.target.host import own_python, read_host
 from sealift.target.target import Target
 from sealift.target.wish import target_for
+
+_SMALL = 400_000_000
+"""Bytes of wheels that are fetched to be imported without being asked to."""
 
 
 def configure(parser: argparse.ArgumentParser) -> None:
@@ -33,6 +38,12 @@ def configure(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument("project", nargs="?", type=Path, default=Path(), metavar="DIR")
     add_wheel_sources(parser)
+    parser.add_argument(
+        "--import-test",
+        action=argparse.BooleanOptionalAction,
+        help="fetch the wheels and import what was asked for, where this machine can run them (default: if "
+        f"they have up to {megabytes(_SMALL)})",
+    )
 
 
 def run(args: argparse.Namespace) -> int:
@@ -50,17 +61,39 @@ def run(args: argparse.Namespace) -> int:
         )
         sources = _wanted(project.python)
         locked = lock_wheels(sources, target, options, box=box_side_for(project.models, target))
+        near = replace(options, find_links=(*sources.find_links, *options.find_links))
+        imports = _imports(args, locked, target, near)
     path = project.root / PYLOCK
     write_file(path, write_pylock(locked, target).encode())
     result = {
-        "notes": list(locked.notes),
+        "imported": list(imports.tested),
+        "notes": [*locked.notes, *imports.notes],
         "packages": [package.name for package in locked.packages],
         "path": str(path),
         "size": size_of(locked.packages),
         "target": target.to_json(),
     }
-    print_result(args, result, _text(locked, target, path, named=project.python.lock == path))
+    notes = (*locked.notes, *imports.notes)
+    print_result(args, result, _text(replace(locked, notes=notes), target, path, project.python))
     return 0
+
+
+def _imports(args: argparse.Namespace, locked: Locked, target: Target, options: CollectOptions) -> Imports:
+    """Raises: UsageError: something that was asked for cannot be imported; nothing was written."""
+    size = size_of(locked.packages)
+    if not locked.packages or args.import_test is False:
+        return Imports()
+    if args.import_test is None and (size is None or size > _SMALL):
+        weight = "wheels of unknown size" if size is None else f"{megabytes(size)} of wheels"
+        return Imports(notes=(f"not import-tested: {weight} (--import-test fetches them)",))
+    imports = try_locked(locked, target, options)
+    if imports.failures:
+        raise UsageError(
+            f"The chosen wheels install on {target}, and fail there.",
+            next_step="ask for other versions of these packages, or lock with --no-import-test",
+            problems=imports.failures,
+        )
+    return imports
 
 
 def _wanted(sources: PythonSources) -> PythonSources:
@@ -68,10 +101,12 @@ def _wanted(sources: PythonSources) -> PythonSources:
     return replace(sources, lock=None) if sources.requirements or sources.freeze else sources
 
 
-def _text(locked: Locked, target: Target, path: Path, *, named: bool) -> str:
+def _text(locked: Locked, target: Target, path: Path, sources: PythonSources) -> str:
     size = size_of(locked.packages)
     weight = f", {megabytes(size)} of wheels" if size else ""
-    following = "sealift pack" if named else f'put lock = "{PYLOCK}" under [python] in sealift.toml'
+    following = (
+        "sealift pack" if sources.lock == path else f'put lock = "{PYLOCK}" under [python] in sealift.toml'
+    )
     return "\n".join(
         [
             f"wrote {path}: {len(locked.packages)} package(s) for {target}{weight}",

@@ -19,7 +19,7 @@ from sealift.collect.pylock import Pin
 from sealift.collect.runtime import BoxSide
 from sealift.collect.solve import Bench
 from sealift.collect.tags import glibc_floor, markers_of, tags_of
-from sealift.collect.wheel import LockedWheel, WheelFile, read_wheel
+from sealift.collect.wheel import LockedWheel, WheelFile, normalised, read_wheel
 from sealift.errors import DigestMismatch, UsageError
 from sealift.project.project import PythonSources
 from sealift.target.known_bad import known_bad
@@ -31,7 +31,7 @@ class Collected:
     """Each tuple is sorted by name; a package is in exactly one of them.
 
     `runtime`: what sealift's box side needs, directly or not. `dependencies`: everything else.
-    `application`: names that the project's own requirements reach, in either layer.
+    `application`: names that the project's own requirements reach, in either layer; `asked`: those they name.
     `glibc`: the oldest C library that these wheels run with. `notes`: one sentence each, for the engineer.
     """
 
@@ -40,6 +40,7 @@ class Collected:
     application: frozenset[str]
     glibc: str
     notes: tuple[str, ...] = ()
+    asked: frozenset[str] = frozenset()
 
     @property
     def wheels(self) -> tuple[LockedWheel, ...]:
@@ -51,12 +52,15 @@ class Collected:
 class Locked:
     """What the application needs, chosen and not downloaded.
 
-    `packages` are sorted by name; `runtime` names those that belong to sealift's own box side; `unchecked` says that
-    they were taken from a `pip freeze` that contradicts itself; `options` are lines that say where pip is to look.
+    `packages` are sorted by name; `runtime` names those that belong to sealift's own box side, `own` are the rest of
+    that; `asked`: names that the project's own lines name. `unchecked` says that the packages were taken from a
+    `pip freeze` that contradicts itself; `options` are lines that say where pip is to look.
     """
 
     packages: tuple[Found, ...]
     runtime: frozenset[str]
+    own: tuple[Pin, ...] = ()
+    asked: frozenset[str] = frozenset()
     unchecked: bool = False
     notes: tuple[str, ...] = ()
     options: tuple[str, ...] = ()
@@ -103,6 +107,8 @@ def lock_wheels(
         return Locked(
             packages=tuple(application.wheels[name] for name in sorted(reached.reached)),
             runtime=frozenset(pin.name for pin in chosen.pins),
+            own=chosen.own,
+            asked=_asked(application),
             unchecked=application.lenient,
             notes=tuple(notes),
             options=application.options,
@@ -197,7 +203,12 @@ def _sorted(wheels: dict[str, WheelFile], chosen: Chosen, bench: Bench) -> Colle
         application=theirs.reached,
         glibc=glibc_floor((wheel.filename for wheel in final.values()), bench.target),
         notes=tuple(notes),
+        asked=_asked(application),
     )
+
+
+def _asked(application: Application) -> frozenset[str]:
+    return frozenset(normalised(root.name) for root in application.roots)
 
 
 def _keep(wheel: LockedWheel, bench: Bench) -> LockedWheel:
