@@ -1,7 +1,7 @@
 """ELF file -> what its loader will look for. Standard library only; nothing is executed.
 
 Sources: System V gABI 4.1 (header, program header, dynamic section), Linux Standard Base 5.0 part II
-clause 10.7 (symbol versions). Read through the program headers only: a stripped file has no sections.
+section 10.7 (symbol versions). Read through the program headers only: a stripped file has no sections.
 """
 
 from __future__ import annotations
@@ -246,7 +246,7 @@ Versions = dict[str, frozenset[str]]
 def _needed_versions(
     image: _Image, segments: list[_Segment], texts: _Texts, dynamic: Mapping[int, list[int]]
 ) -> tuple[Versions, Versions]:
-    """Library -> versions that it must have, and library -> versions that it may lack (LSB 10.7.3)."""
+    """Library -> versions that it must have, and library -> versions that it may lack (LSB section 10.7.3)."""
     strong: dict[str, set[str]] = {}
     weak: dict[str, set[str]] = {}
     for record, offset in _chain(image, segments, dynamic, (_DT_VERNEED, _DT_VERNEEDNUM), "HHIII"):
@@ -260,7 +260,7 @@ def _needed_versions(
 def _defined_versions(
     image: _Image, segments: list[_Segment], texts: _Texts, dynamic: Mapping[int, list[int]]
 ) -> frozenset[str]:
-    """The versions of the file's own symbols, without its base version (LSB 10.7.2)."""
+    """The versions of the file's own symbols, without its base version (LSB section 10.7.2)."""
     found = set()
     for record, offset in _chain(image, segments, dynamic, (_DT_VERDEF, _DT_VERDEFNUM), "HHHHIII"):
         _, flags, _, count, _, first, _ = record
