@@ -15,7 +15,7 @@ from tests.scale.oci_images import PYTHON, TARGET, Bench, base_layout, blob, new
 
 from sealift.bundle.documents import LAYERS, FileEntry, decode_release, encode_manifest
 from sealift.canonical import digest
-from sealift.errors import IncompatibleHost, NoSpace
+from sealift.errors import IncompatibleHost, NoSpace, UsageError
 from sealift.scale.oci.export import spdx
 from sealift.scale.oci.layout import new_layout, require_room
 from sealift.scale.oci.machine import Machine, c_library, loaded_libc
@@ -379,13 +379,44 @@ def test_what_is_no_layout_is_never_written_into(bench: Bench, tmp_path: Path, c
     (tmp_path / "docs").mkdir()
     (tmp_path / "docs" / "mine.txt").write_text("mine")
     (tmp_path / "mine.tar").write_text("mine")
-    for output in (tmp_path / "docs", tmp_path / "mine.tar", tmp_path / "docs" / "mine.txt"):
+    broken = base_layout(tmp_path / "broken", {"a": b""})
+    (broken / "index.json").write_text('{"manifests": [1]}')
+    for output in (tmp_path / "docs", tmp_path / "mine.tar", tmp_path / "docs" / "mine.txt", broken):
         assert bench.export(bundle, output) == 2
         assert "it was left as it is" in capsys.readouterr().err
     assert bench.export(bundle, tmp_path / "no" / "image.tar") == 2
     assert "mkdir -p" in capsys.readouterr().err
     assert (tmp_path / "mine.tar").read_text() == "mine"
     assert [path.name for path in (tmp_path / "docs").iterdir()] == ["mine.txt"]
+
+
+def test_a_bundle_is_not_spoilt(bench: Bench, capsys: Captured) -> None:
+    bundle = bench.bundle()
+    for output in (bundle, bundle / "image", bundle / "objects" / "image.tar"):
+        before = tree_hash(bundle)
+        assert bench.export(bundle, output) == 2
+        assert "lies in a bundle and would spoil it" in capsys.readouterr().err
+        assert tree_hash(bundle) == before
+
+
+@pytest.mark.parametrize(
+    "index", ["", "[]", "{}", '{"manifests": {}}', '{"manifests": [{}]}', '{"manifests": [{"digest": 3}]}']
+)
+def test_a_base_whose_documents_make_no_sense_is_refused_in_words(
+    bench: Bench, capsys: Captured, index: str
+) -> None:
+    base = base_layout(bench.folder / "base", {"lib/libc.so.6": own_libc()})
+    (base / "index.json").write_text(index)
+    said = refused(
+        bench, bench.bundle(), 2 if index == '{"manifests": {}}' else 11, capsys, "--base", str(base)
+    )
+    assert f"--base {base}" in said
+
+
+def test_a_place_that_may_not_be_written_is_an_error_in_words(tmp_path: Path) -> None:
+    output = tmp_path / f"{'n' * 250}.tar"  # the name of the file beside it is too long
+    with pytest.raises(UsageError, match="File name too long"), new_layout(output):
+        pass
 
 
 def test_not_enough_room_is_said_before_the_first_byte(tmp_path: Path) -> None:

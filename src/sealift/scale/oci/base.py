@@ -31,6 +31,7 @@ _MODES: Final = {GZIP_TYPE: "r|gz", PLAIN_TYPE: "r|"}
 _MANIFESTS: Final = (MANIFEST_TYPE, "application/vnd.docker.distribution.manifest.v2+json")
 _INDEXES: Final = (INDEX_TYPE, "application/vnd.docker.distribution.manifest.list.v2+json")
 _MOST_DOCUMENT_BYTES: Final = 4 << 20
+_MOST_LIBC_BYTES: Final = 64 << 20
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,6 +62,15 @@ def read_base(folder: Path, architecture: str, machine: str) -> Base:
             f"--base {folder}: expected an OCI layout, a folder with {MARK} in it",
             next_step="skopeo copy SOURCE oci:FOLDER:TAG writes one",
         )
+    try:
+        return _read(folder, architecture, machine)
+    except (ValueError, LookupError, TypeError, AttributeError) as error:
+        raise MalformedBundle(f"--base {folder}: a document that is none of an image: {error!r}") from error
+    except OSError as error:
+        raise UsageError(f"--base {error.filename or folder}: {error.strerror}") from error
+
+
+def _read(folder: Path, architecture: str, machine: str) -> Base:
     name, descriptor, manifest = _image(folder, architecture)
     config = _document(folder, manifest["config"])
     found = (config.get("os"), config.get("architecture"))
@@ -179,6 +189,8 @@ class _Seen:
             self._note_libc(tar, member)
 
     def _note_libc(self, tar: tarfile.TarFile, member: tarfile.TarInfo) -> None:
+        if member.size > _MOST_LIBC_BYTES:
+            return
         stream = tar.extractfile(member)
         with tempfile.NamedTemporaryFile(prefix="sealift-libc-") as copy:
             copy.write(stream.read() if stream is not None else b"")

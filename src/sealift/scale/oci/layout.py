@@ -18,6 +18,7 @@ from pathlib import Path
 from typing import IO, Any, Final, Protocol
 
 from sealift import canonical
+from sealift.bundle import layout as bundle_layout
 from sealift.errors import NoSpace, UsageError
 
 MARK: Final = "oci-layout"
@@ -68,36 +69,38 @@ def new_layout(path: Path) -> Iterator[Layout]:
     Raises: UsageError: something else is there, or it cannot be written. NoSpace: the disk is full.
     """
     refuse_place(path)
-    layout = _Archive(path) if path.suffix == ".tar" else _Folder(path)
+    layout: _Archive | _Folder | None = None
     try:
+        layout = _Archive(path) if path.suffix == ".tar" else _Folder(path)
         yield layout
     except OSError as error:
-        layout.give_up()
+        if layout is not None:
+            layout.give_up()
         if error.errno in (28, 122):
             raise NoSpace(
                 f"{path}: the disk is full; nothing was written", next_step="free space, then again"
             ) from error
         raise UsageError(f"{error.filename or path}: {error.strerror}") from error
     except BaseException:
-        layout.give_up()
+        if layout is not None:
+            layout.give_up()
         raise
 
 
 def refuse_place(path: Path) -> None:
     """Raises: UsageError: writing there would spoil what is no OCI layout, or there is no folder for it."""
-    if not path.absolute().parent.is_dir():
+    whole = path.absolute().parent.resolve() / path.name
+    if not whole.parent.is_dir():
         raise UsageError(
             f"{path}: the folder {path.parent} does not exist", next_step=f"mkdir -p {path.parent}"
         )
-    if path.suffix == ".tar":
-        if path.exists() and not _is_archive(path):
-            raise UsageError(
-                f"{path} is there and is no OCI archive; it was left as it is", next_step="another -o"
-            )
-    elif path.exists() and not (path / MARK).is_file() and not (path.is_dir() and not any(path.iterdir())):
+    if any((folder / bundle_layout.RELEASE).is_file() for folder in (whole, *whole.parents)):
+        raise UsageError(f"{path}: lies in a bundle and would spoil it", next_step="another -o")
+    if path.exists() and not (_is_archive(path) if path.suffix == ".tar" else _is_folder_to_fill(path)):
+        wanted = "OCI archive" if path.suffix == ".tar" else "OCI layout and no empty folder"
         raise UsageError(
-            f"{path} is there and is neither an OCI layout nor an empty folder; it was left as it is",
-            next_step="another -o, a new folder or a name that ends in .tar",
+            f"{path} is there and is no {wanted}; it was left as it is",
+            next_step="another -o: a new folder, or a new name that ends in .tar",
         )
 
 
@@ -118,6 +121,23 @@ def _is_archive(path: Path) -> bool:
             return tar.next() is not None and MARK in tar.getnames()
     except (OSError, tarfile.TarError):
         return False
+
+
+def _is_folder_to_fill(path: Path) -> bool:
+    if not path.is_dir():
+        return False
+    return _images_in(path) is not None if (path / MARK).is_file() else not any(path.iterdir())
+
+
+def _images_in(folder: Path) -> list[Descriptor] | None:
+    """What the index of a layout names; None: it is not readable."""
+    try:
+        images = json.loads((folder / INDEX).read_bytes())["manifests"]
+        return [
+            image for image in images if image["digest"] and dict(image.get("annotations", {})) is not None
+        ]
+    except (OSError, ValueError, LookupError, TypeError, AttributeError):
+        return None
 
 
 class _Counted:
@@ -163,11 +183,14 @@ class _Folder:
     def finish(self, name: str, descriptor: Descriptor) -> None:
         """As `Layout.finish`."""
         index = self._path / INDEX
-        others = json.loads(index.read_bytes())["manifests"] if index.is_file() else []
+        others = _images_in(self._path) or []
         others = [other for other in others if other.get("annotations", {}).get(REF_NAME) != name]
         (self._path / MARK).write_bytes(_MARK_BYTES)
         temporary = index.with_name(f".{INDEX}.new")
-        temporary.write_bytes(_index([*others, descriptor]))
+        with temporary.open("wb") as stream:
+            stream.write(_index([*others, descriptor]))
+            stream.flush()
+            os.fsync(stream.fileno())
         temporary.replace(index)
         (self._path / BLOBS / f".new-{os.getpid()}").unlink(missing_ok=True)
 
