@@ -18,6 +18,7 @@ pytestmark = pytest.mark.slow  # together more than a second: the fast suite sta
 
 ONLY_X86 = {"cykooz-resizer"}
 CONSTRAINTS = Path(__file__).parents[2] / "constraints"
+PAGE = Path(__file__).parents[2] / "docs" / "reference" / "box-side.md"
 GLIBCS = sorted({"2.17", "2.27", "2.28", "2.31", "2.34", "2.36", "2.39"})
 TARGETS = [
     target
@@ -63,6 +64,7 @@ def test_a_box_that_no_tier_serves_is_refused_with_what_would_do(python: str, gl
     assert caught.value.problems == (
         "expected glibc 2.17 or newer with Python 3.11 or glibc 2.28 or newer with Python 3.11, 3.12, 3.13; "
         f"found glibc {glibc} with Python {python}",
+        "onnxruntime's wheels for glibc 2.17 end with 1.16.3, those with CPython 3.11",
     )
     assert 'python = "3.11", interpreter = "bundled"' in str(caught.value.next_step)
     assert ("glibc 2.17 or newer" in str(caught.value.next_step)) is (glibc == "2.12")
@@ -100,6 +102,23 @@ def test_no_lock_of_the_box_side_brings_a_client_of_the_network() -> None:
         names = {pin.name for pin in BoxSide(parts=frozenset(PARTS)).pins(target)}
         assert names.isdisjoint({"huggingface-hub", "hf-xet", "requests", "httpx", "openvino-telemetry"})
         assert names.isdisjoint(left_out)
+
+
+def test_the_page_names_the_versions_that_travel() -> None:
+    rows = re.findall(r"^\| `([a-z-]+)` \| ([0-9.]+) \| ([0-9.]+) \|", PAGE.read_text(), re.MULTILINE)
+    box = BoxSide(parts=frozenset(PARTS))
+    expected = [{pin.name: pin.version for pin in box.pins(target)} for target in (NEWEST, OLDEST)]
+    assert {name: (new, old) for name, new, old in rows} == {
+        name: (version, expected[1][name]) for name, version in expected[0].items()
+    }
+
+
+def test_an_interpreter_too_new_for_any_tier_is_refused_with_what_would_do() -> None:
+    with pytest.raises(UsageError) as caught:
+        BoxSide().pins(Target("linux-x86_64", "3.14", "2.39"))
+    assert len(caught.value.problems) == 1
+    assert caught.value.problems[0].endswith("found glibc 2.39 with Python 3.14")
+    assert caught.value.next_step == "choose another [target] python"
 
 
 def test_no_lock_names_a_host() -> None:

@@ -156,6 +156,25 @@ def test_where_the_resizer_has_no_wheel_pillow_resizes(monkeypatch: pytest.Monke
     assert np.abs(fast - exact).max() <= 1
 
 
+@pytest.mark.parametrize("interpolation", ["bilinear", "bicubic", "lanczos"])
+def test_without_the_resizers_package_the_same_photo_is_seen(
+    interpolation: Interpolation, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As on ARM, where cykooz.resizer has no wheel: within what `resample` promises."""
+    pixels = np.asarray(scene(500, 375))
+    window = resample.window_of((500, 375), declared(interpolation=interpolation))
+    with_it = resample.resample(pixels, window, interpolation).astype(np.int16)
+    resample._vector_resizer.cache_clear()
+    monkeypatch.setitem(sys.modules, "cykooz_resizer", None)
+    try:
+        assert resample._vector_resizer() is None
+        without = resample.resample(pixels, window, interpolation).astype(np.int16)
+    finally:
+        resample._vector_resizer.cache_clear()
+    assert with_it.shape == without.shape == (224, 224, 3)
+    assert np.abs(with_it - without).max() <= 2
+
+
 def test_a_damaged_photo_gets_pillows_own_words() -> None:
     cut = SMALL[: len(SMALL) // 2]
     messages = []

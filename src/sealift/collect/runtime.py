@@ -54,11 +54,15 @@ reads C declarations, and the extensions here are compiled.)"""
 
 @dataclass(frozen=True, slots=True)
 class Tier:
-    """A lock of the box side, for boxes whose C library is `glibc` or newer, and for these `pythons`."""
+    """A lock of the box side, for boxes whose C library is `glibc` or newer, and for these `pythons`.
+
+    `why`: what keeps other interpreters out.
+    """
 
     lock: Path
     glibc: str
     pythons: tuple[str, ...]
+    why: str = ""
 
     def takes(self, target: Target) -> bool:
         """Claims that wheels of this tier can be had for `target`'s C library and interpreter."""
@@ -68,7 +72,12 @@ class Tier:
 BOX_LOCK = Path(__file__).with_name("box.lock")
 TIERS = (
     Tier(BOX_LOCK, "2.28", ("3.11", "3.12", "3.13")),
-    Tier(Path(__file__).with_name("box-2.17.lock"), "2.17", ("3.11",)),
+    Tier(
+        Path(__file__).with_name("box-2.17.lock"),
+        "2.17",
+        ("3.11",),
+        why="onnxruntime's wheels for glibc 2.17 end with 1.16.3, those with CPython 3.11",
+    ),
 )
 """The newest first. Between two of them a box takes the older: wheels of its own glibc alone would be a third set
 that nobody tests."""
@@ -88,14 +97,21 @@ def tier_for(target: Target) -> Tier:
     raise UsageError(
         f"sealift's own box side cannot run on {target}.",
         next_step=_way_out(target),
-        problems=[f"expected {ways}; found glibc {target.glibc} with Python {target.python}"],
+        problems=[
+            f"expected {ways}; found glibc {target.glibc} with Python {target.python}",
+            *(tier.why for tier in TIERS if tier.why and _is_old(target)),
+        ],
     )
 
 
+def _is_old(target: Target) -> bool:
+    return version_key(target.glibc) < version_key(TIERS[0].glibc)
+
+
 def _way_out(target: Target) -> str:
-    newest, oldest = TIERS[0], TIERS[-1]
+    oldest = TIERS[-1]
     python = f'[target] python = "{oldest.pythons[-1]}", interpreter = "bundled"'
-    if version_key(target.glibc) >= version_key(newest.glibc):
+    if not _is_old(target):
         return "choose another [target] python"
     if version_key(target.glibc) >= version_key(oldest.glibc):
         return python

@@ -25,7 +25,7 @@ from sealift.optimize.export.reasons import not_followed
 from sealift.optimize.export.source import OPSET, Source
 
 IR_VERSION: Final = 9
-"""Opset 20 came with it; a newer one would shut out older engines for nothing."""
+"""Opset 19 came with it; a newer one would shut out older engines for nothing."""
 
 _FOREIGN = (Exception,)
 """The exporters raise classes of many packages: the edge wraps whatever comes."""

@@ -17,8 +17,9 @@ from sealift.model.torch_file import load_exported, load_script
 from sealift.optimize.export.architecture import build_module, import_exporter
 from sealift.project.project import ModelEntry
 
-OPSET: Final = 20
-"""onnxruntime reads it since 1.17, OpenVINO since 2024; Gelu is one operator there."""
+OPSET: Final = 19
+"""onnxruntime reads it since 1.16, the newest for boxes with glibc 2.17. Gelu is one operator since 20 only, but the
+engines fuse what it is made of, to the same time."""
 
 _FOREIGN = (Exception,)
 """A model is a program of its own: it may raise anything."""
