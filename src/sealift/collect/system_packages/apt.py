@@ -102,11 +102,17 @@ def _write_root(apt: Apt, wish: SystemPackages, preset: str | None) -> None:
     (apt.root / "status").touch()
     if wish.deb_sources:
         text = "".join(f"{line}\n" for line in wish.deb_sources)
-        (apt.root / "etc/sources.list").write_text(text, encoding="utf-8")
+        (apt.root / "etc/sources.list").write_text(_copying(text), encoding="utf-8")
     else:
         for path in _own_sources(preset):
-            shutil.copyfile(path, apt.root / "etc/sources.list.d" / path.name)
+            text = path.read_text(encoding="utf-8")
+            (apt.root / "etc/sources.list.d" / path.name).write_text(_copying(text), encoding="utf-8")
     (apt.root / "apt.conf").write_text("\n".join([*_settings(apt, wish), ""]), encoding="utf-8")
+
+
+def _copying(sources: str) -> str:
+    """Packages of a `file:` repository would stay where they are (sources.list(5)); they shall be in the cache."""
+    return re.sub(r"(^|\s)file:", r"\1copy:", sources)
 
 
 def _settings(apt: Apt, wish: SystemPackages) -> list[str]:
