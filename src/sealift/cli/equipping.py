@@ -10,7 +10,7 @@ import shutil
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
-from typing import Final
+from typing import IO, Final
 
 from sealift import canonical
 from sealift.bundle.read import VerifiedBundle, read_object
@@ -173,26 +173,33 @@ def _put(bundle: VerifiedBundle, box: Box, driver: Installer, place: Path) -> No
     """
     store = store_of(box.prefix)
     here = None if driver.sha256 in bundle.bundle.objects else store.base(driver.sha256)
-    with storing(place):
-        place.parent.mkdir(mode=0o755, parents=True, exist_ok=True)
-        partial = place.with_name(f".{place.name}.partial")
-        with partial.open("w+b") as sink:
-            if here is None:
-                bundle.copy_object(driver.sha256, sink, store.base)
-            else:
-                with here.open("rb") as source:
-                    shutil.copyfileobj(source, sink)
-            sink.flush()
-            os.fsync(sink.fileno())
-            sink.seek(0)
-            found = hashlib.file_digest(sink, "sha256").hexdigest()
-        if found != driver.sha256:
-            partial.unlink()
-            raise DigestMismatch(
-                f"{driver.name} is damaged: expected {canonical.short(driver.sha256)}, found {canonical.short(found)}",
-                next_step="carry the bundle again",
-            )
-        partial.replace(place)
+    partial = place.with_name(f".{place.name}.partial")
+    try:
+        with storing(place):
+            place.parent.mkdir(mode=0o755, parents=True, exist_ok=True)
+            with partial.open("w+b") as sink:
+                if here is None:
+                    bundle.copy_object(driver.sha256, sink, store.base)
+                else:
+                    _copy_whole(here, sink, driver)
+                sink.flush()
+                os.fsync(sink.fileno())
+            partial.replace(place)
+    finally:
+        partial.unlink(missing_ok=True)
+
+
+def _copy_whole(source: Path, sink: IO[bytes], driver: Installer) -> None:
+    """Copy an object of this box's store, its digest checked. Raises: DigestMismatch."""
+    with source.open("rb") as stream:
+        shutil.copyfileobj(stream, sink)
+        stream.seek(0)
+        found = hashlib.file_digest(stream, "sha256").hexdigest()
+    if found != driver.sha256:
+        raise DigestMismatch(
+            f"{driver.name} is damaged here: expected {canonical.short(driver.sha256)}, found {canonical.short(found)}",
+            next_step="carry the full bundle",
+        )
 
 
 def _names(missing: tuple[Lacking, ...]) -> str:
