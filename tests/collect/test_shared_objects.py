@@ -87,3 +87,29 @@ def test_the_floor_is_what_the_objects_need_and_not_what_a_tag_says(
 ) -> None:
     write(tmp_path, {f"dependencies/{index}.so": libc(*names) for index, names in enumerate(versions)})
     assert glibc_floor_of(tmp_path) == floor
+
+
+@pytest.mark.parametrize(
+    ("versions", "floor"),
+    [
+        (("GLIBCXX_3.4.19",), "2.17"),
+        (("GLIBCXX_3.4.24", "CXXABI_TM_1"), "2.28"),
+        (("GLIBCXX_3.4.25",), "2.31"),
+        (("CXXABI_1.3.13",), "2.35"),
+        (("GLIBCXX_3.4.99",), "2.17"),
+    ],
+)
+def test_the_floor_has_what_is_asked_of_libstdcxx(
+    tmp_path: Path, versions: tuple[str, ...], floor: str
+) -> None:
+    """RHEL 8 has 3.4.25 with glibc 2.28, Kylin V10 has not: a release for 2.28 must run on both."""
+    name = "libstdc++.so.6"
+    write(tmp_path, {"dependencies/p/m.so": Made(needed=(name,), versions={name: versions})})
+    assert glibc_floor_of(tmp_path) == floor
+
+
+def test_a_libstdcxx_that_travels_along_does_not_raise_the_floor(tmp_path: Path) -> None:
+    name = "libstdc++.so.6"
+    module = Made(needed=(name,), rpath="$ORIGIN", versions={name: ("GLIBCXX_3.4.33",)})
+    write(tmp_path, {"dependencies/p/m.so": module, f"dependencies/p/{name}": Made(soname=name)})
+    assert glibc_floor_of(tmp_path) == "2.17"

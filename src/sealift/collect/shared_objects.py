@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from pathlib import Path
 
 from sealift.errors import UsageError
-from sealift.target.elf import glibc_key, glibc_needed
+from sealift.target.elf import Elf, glibc_needed
+from sealift.target.presets import gcc_runtime_of, presets
 from sealift.target.resolve import Finding, read_objects, resolve
-from sealift.target.target import Target
+from sealift.target.target import Target, version_key
 
 OLDEST = "2.17"
 """What is said of a tree that needs less: no system that is known has an older one."""
@@ -50,8 +51,31 @@ def _notes(excused: Sequence[Finding]) -> tuple[str, ...]:
 def glibc_floor_of(tree: Path) -> str:
     """The oldest glibc that every shared object below `tree` loads with, by its symbol versions.
 
-    A wheel's tag may promise more or less. At least `OLDEST`.
+    A wheel's tag may promise more or less. libstdc++ and libgcc_s count by the oldest known system that has
+    what is needed of them, unless they travel along. At least `OLDEST`.
     """
     objects, _ = read_objects(tree)
     needed = [floor for elf in objects.values() if (floor := glibc_needed(elf)) is not None]
-    return max((OLDEST, *needed), key=lambda floor: glibc_key(f"GLIBC_{floor}") or ())
+    floor = max((OLDEST, *needed), key=version_key)
+    systems = {
+        preset.glibc for preset in presets().values() if version_key(preset.glibc) > version_key(floor)
+    }
+    runtime = _needed_of_gcc(objects.values())
+    for glibc in (floor, *sorted(systems, key=version_key)):
+        levels = gcc_runtime_of(glibc).levels
+        if all(version_key(levels[prefix]) >= key for prefix, key in runtime.items()):
+            return glibc
+    return floor
+
+
+def _needed_of_gcc(objects: Collection[Elf]) -> dict[str, tuple[int, ...]]:
+    """Prefix of a symbol version -> the newest that is asked of the box's own libstdc++ and libgcc_s."""
+    carried = {elf.soname for elf in objects}
+    found: dict[str, tuple[int, ...]] = {}
+    for elf in objects:
+        for library in {"libstdc++.so.6", "libgcc_s.so.1"} - carried:
+            for version in elf.versions.get(library, ()):
+                prefix, _, number = version.rpartition("_")
+                if f"{prefix}_" in gcc_runtime_of(OLDEST).levels:
+                    found[f"{prefix}_"] = max(found.get(f"{prefix}_", ()), version_key(number))
+    return found
