@@ -181,7 +181,10 @@ def test_pack_makes_a_delta_that_is_the_full_release(tmp_path: Path, capsys: Cap
     first = pack("-o", old)
     project(tmp_path, "2")
     made = pack("-o", medium, "--from", old, "--explain")
-    assert Path(made["path"]).name == "loop-2-from-1.sealift"
+    assert Path(made["path"]) == medium / "loop-2-from-1.sealift"
+    papers = {"CARRY-SHEET.html", "SHA256SUMS", "START-HERE.txt"}
+    assert {path.name for path in medium.iterdir()} == {"loop-2-from-1.sealift", *papers}
+    assert made["notes"][-1].endswith("read back and the same. It is safe to remove")
     assert (made["seq"], made["bases"]) == (2, [{"identity": first["identity"], "seq": 1, "version": "1"}])
     assert made["stored_size"] < made["full_size"] / 50
     assert made["explanation"]["layers"]["runtime"]["left_out_files"] > 100
@@ -194,6 +197,10 @@ def test_pack_makes_a_delta_that_is_the_full_release(tmp_path: Path, capsys: Cap
 
 def _refusals(folder: Path, pack: Callable[..., dict[str, Any]], old: Path, delta: Path) -> None:
     """Each before anything is collected or written."""
+    said = pack("-o", folder / "x.sealift", "--volumes", "fat32", code=2)["said"]
+    assert "--volumes: -o must be an existing folder, the medium's" in said
+    assert "expected fat32, dvd or a size" in pack("-o", folder, "--volumes", "huge", code=2)["said"]
+    assert "no such file" in pack("-o", folder, "--bootstrap", folder / "none.run", code=2)["said"]
     ledger = (folder / "keys" / "release" / "sequences.json").read_bytes()
     said = pack("-o", folder / "x.sealift", "--from", delta, code=2)["said"]
     assert "does not hold all of loop 2 (sha256:" in said

@@ -22,6 +22,10 @@ EXPORTS: Final[dict[str, _Export]] = {
         "sealift itself, with an interpreter: for a box that has neither, or an update of the tool",
         "-o sealift-1.0.run --keys keys",
     ),
+    "medium": _Export(
+        "a bundle that was signed or approved after packing -> a medium with its papers, whole or in volumes",
+        "fraud-1.0.sealift -o /media/usb --volumes fat32",
+    ),
     "oci": _Export(
         "a verified bundle -> an OCI image that podman, docker and Kubernetes run; no daemon, no network",
         "fraud-1.0.sealift -o fraud.tar --trust root.json",

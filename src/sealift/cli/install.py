@@ -98,7 +98,7 @@ def run(args: argparse.Namespace) -> int:
     prefix = prefix_of(args)
     require_known_format(prefix)
     with recording_refusals(prefix, "install", args.bundle):
-        bundle, offered = open_for_install(args.bundle, args.trust, prefix)
+        bundle, offered = open_for_install(args.bundle, args.trust, prefix, may_lack=True)
     if bundle.release.product == TOOL:
         return install_tool(args, prefix, bundle, offered)
     with recording_refusals(prefix, "install", args.bundle, bundle.release.product):

@@ -53,13 +53,16 @@ class Judged:
 
 
 def open_for_install(
-    path: Path, trust: Path | None, prefix: Prefix
+    path: Path, trust: Path | None, prefix: Prefix, *, may_lack: bool = False
 ) -> tuple[VerifiedBundle, SignedRoot | None]:
-    """A bundle that this prefix may install, and the root to pin if it was offered; some volumes may be missing.
+    """A bundle that this prefix may install, and the root to pin if it was offered.
 
+    Args:
+        may_lack: of a bundle in volumes some may be missing or damaged.
     Raises: UsageError, BundleError, TrustError, StoreError.
     """
-    source = open_source(path, may_lack=True)
+    with told_plainly():
+        source = open_source(path, may_lack=may_lack)
     offered = read_root(trust) if trust is not None else None
     return judge(source, offered, prefix), offered
 

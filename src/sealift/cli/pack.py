@@ -8,7 +8,7 @@ import platform
 import tempfile
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
 
 from sealift import canonical
 from sealift.bundle import layout
@@ -18,6 +18,7 @@ from sealift.bundle.transport import bases_json
 from sealift.bundle.write import Endorse
 from sealift.cli import explaining
 from sealift.cli.assembling import assemble
+from sealift.cli.carrying import add_medium, carry, require_medium, staged_at
 from sealift.cli.opening import told_plainly
 from sealift.cli.options import add_common, add_passphrase
 from sealift.cli.screen import megabytes, print_result, progress_of, table
@@ -25,6 +26,7 @@ from sealift.cli.signing import Signing, signing_of
 from sealift.collect.index_settings import index_settings
 from sealift.collect.pip_download import CollectOptions
 from sealift.events import Progress
+from sealift.inspect.heaviest import Part, heaviest, heaviest_json
 from sealift.pack.delta import check_base, require_bases
 from sealift.pack.gates import check_size
 from sealift.pack.pack import Packed, Parts, pack
@@ -32,6 +34,8 @@ from sealift.project.file import load_project
 from sealift.project.project import Project
 from sealift.target.host import own_python, read_host
 from sealift.target.wish import target_for
+
+SHOWN_PARTS: Final = 6
 
 
 def configure(parser: argparse.ArgumentParser) -> None:
@@ -44,6 +48,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
         "  sealift pack . --keys keys --passphrase-file /run/secrets/phrase\n"
         "  sealift pack fraud -o fraud-1.0.sealift --unsigned      (sealift sign it on another machine)\n"
         "  sealift pack fraud -o /media/usb/ --keys keys --from fraud-1.0.sealift --explain      (a delta)\n"
+        "  sealift pack fraud -o /media/usb/ --keys keys --volumes fat32 --bootstrap sealift-1.0.run\n"
         "  SOURCE_DATE_EPOCH=0 sealift pack fraud -o fraud-1.0 --keys keys      (a folder)",
     )
     parser.add_argument("project", nargs="?", type=Path, default=Path(), metavar="DIR")
@@ -52,14 +57,15 @@ def configure(parser: argparse.ArgumentParser) -> None:
         "--output",
         type=Path,
         metavar="PLACE",
-        help="the bundle: a file if it ends in .sealift, else a folder; in an existing folder: "
-        "NAME-VERSION.sealift (default: here)",
+        help="the bundle: a file if it ends in .sealift, else a folder; into an existing folder, as onto a medium: "
+        "NAME-VERSION.sealift or its volumes, SHA256SUMS, START-HERE.txt and a carry sheet (default: here, no papers)",
     )
     parser.add_argument("--keys", type=Path, metavar="KEYS", help="what `sealift keys init` wrote")
     parser.add_argument(
         "--unsigned", action="store_true", help="leave signing to `sealift sign` on another machine"
     )
     _add_delta(parser)
+    add_medium(parser)
     add_wheel_sources(parser)
     add_passphrase(parser)
 
@@ -88,6 +94,7 @@ def add_wheel_sources(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Run `pack`."""
+    require_medium(args)
     project = load_project(args.project)
     signing = signing_of(args)
     with tempfile.TemporaryDirectory(prefix="sealift-pack-") as workspace, progress_of(args) as progress:
@@ -133,9 +140,12 @@ def _pack(
         signing.sign, signing.roots, lambda size: check_size(project.gates, size).require_passed()
     )
     sequence = signing.sequence_for(project.name, max((old.release.seq for old in olds), default=None))
-    packed = pack(parts, _destination(args, project, olds), endorse, sequence, progress, olds)
+    destination = _destination(args, project, olds)
+    at = staged_at(args, destination, workspace)
+    packed = pack(parts, at, endorse, sequence, progress, olds)
+    packed, carried = carry(args, packed, destination, progress)
     signing.record(packed)
-    return packed, [*signing.notes, *made.notes, *explaining.delta_notes(packed)]
+    return packed, [*signing.notes, *made.notes, *explaining.delta_notes(packed), *carried]
 
 
 def _collect_options(args: argparse.Namespace, workspace: Path, progress: Progress) -> CollectOptions:
@@ -170,6 +180,7 @@ def _result(args: argparse.Namespace, packed: Packed, notes: list[str]) -> dict[
     result = {
         "bases": bases_json(packed.bases),
         "full_size": packed.explanation.full_size,
+        "heaviest": heaviest_json(_heaviest(packed)),
         "identity": release.identity,
         "layers": {name: ref.size for name, ref in release.layers.items()},
         "name": release.product,
@@ -183,12 +194,24 @@ def _result(args: argparse.Namespace, packed: Packed, notes: list[str]) -> dict[
     return result | ({"explanation": explaining.as_json(packed.explanation)} if args.explain else {})
 
 
+def _heaviest(packed: Packed) -> tuple[Part, ...]:
+    return heaviest({name: layer.files for name, layer in packed.layers.items()})
+
+
+def _heaviest_rows(packed: Packed) -> list[tuple[str, str, str]]:
+    return [
+        (f"    {part.name}", part.layer, megabytes(part.size)) for part in _heaviest(packed)[:SHOWN_PARTS]
+    ]
+
+
 def _text(args: argparse.Namespace, packed: Packed, notes: list[str]) -> str:
     release = packed.release
     rows = [(f"  {name}", f"{ref.files} files", megabytes(ref.size)) for name, ref in release.layers.items()]
     lines = [
         f"packed {release.product} {release.version} {canonical.short(release.identity)} (sequence {release.seq})",
         table(rows, right=(1, 2)),
+        "  the heaviest of it",
+        table(_heaviest_rows(packed), right=(2,)),
         *(f"  note: {note}" for note in notes),
         *(["", explaining.as_text(packed.explanation), ""] if args.explain else []),
         f"  {packed.path}, {explaining.carried(packed)}",

@@ -13,6 +13,7 @@ CONNECTED_ONLY = (
     "carry/*",
     "cli/against.py",
     "cli/assembling.py",
+    "cli/carrying.py",
     "cli/demo.py",
     "cli/explaining.py",
     "cli/export*.py",
