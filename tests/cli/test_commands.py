@@ -91,6 +91,27 @@ def test_a_missing_package_names_what_to_install(monkeypatch: pytest.MonkeyPatch
     )
 
 
+@pytest.mark.parametrize(
+    ("said", "told"),
+    [
+        (
+            "lots of advice\n\nOriginal error was: libstdc++.so.6: cannot open shared object file: No such file",
+            "this system lacks libstdc++.so.6, which a package of the release needs",
+        ),
+        ("advice\nversion `GLIBC_2.38' not found", "cannot be loaded here: version `GLIBC_2.38' not found"),
+    ],
+)
+def test_a_library_that_the_box_lacks_is_named(
+    monkeypatch: pytest.MonkeyPatch, capsys: Captured, said: str, told: str
+) -> None:
+    def unloadable(name: str) -> None:
+        raise ImportError(said)
+
+    monkeypatch.setattr("sealift.cli.main.load_verb", unloadable)
+    assert run(["_check"]) == 31
+    assert told in capsys.readouterr().err
+
+
 def test_every_error_has_the_exit_code_of_its_branch() -> None:
     branches: dict[type[errors.SealiftError], range] = {
         errors.UsageError: range(2, 3), errors.BundleError: range(10, 20), errors.TrustError: range(20, 30),

@@ -152,6 +152,10 @@ def _run_verb(name: str, argv: Sequence[str]) -> int:
     except ModuleNotFoundError as error:
         _tell(name, _missing_part(name, error))
         return 2
+    except ImportError as error:
+        unloadable = _unloadable(name, error)
+        _tell(name, unloadable)
+        return unloadable.exit_code
     except Exception:  # noqa: BLE001 - the outermost door: a bug becomes a report, not a traceback
         return _tell_bug(name)
 
@@ -184,6 +188,26 @@ def _tell_bug(name: str) -> int:
         file=sys.stderr,
     )
     return 1
+
+
+def _unloadable(name: str, error: ImportError) -> SealiftError:
+    """A compiled module that this system cannot load: a library is missing, or older than it was built for."""
+    import re
+
+    from sealift.errors import IncompatibleHost
+
+    said = [line.strip() for line in str(error).splitlines() if line.strip()] or ["no reason given"]
+    lacks = re.search(r"(\S+\.so[.\w]*): cannot open shared object file", str(error))
+    if lacks is None:
+        return IncompatibleHost(
+            f"{name}: a package of the release cannot be loaded here: {said[-1]}",
+            next_step="pack it for this system: [target] preset in sealift.toml",
+        )
+    return IncompatibleHost(
+        f"{name}: this system lacks {lacks[1]}, which a package of the release needs",
+        next_step="install the system's package that has it (libstdc++.so.6 is in libstdc++6 or libstdc++), or carry "
+        "it along: [target.packages] in sealift.toml",
+    )
 
 
 def _missing_part(name: str, error: ModuleNotFoundError) -> SealiftError:
