@@ -154,3 +154,24 @@ def test_where_nothing_that_came_along_helps_nothing_is_offered(
     said = capsys.readouterr().err
     assert "expected glibc 2.99 or newer" in said
     assert "next: pack it again with a [target] that describes this box" in said
+
+
+@needs_no_driver
+@pytest.mark.parametrize(
+    ("devices", "code"),
+    [
+        ([["cuda", "cpu"], ["cpu"]], 0),
+        ([["cuda:1"], ["cpu"]], 31),
+        ([["cuda", "tensorrt"]], 31),
+        (["cuda"], 31),
+        ([], 31),
+    ],
+)
+def test_a_release_that_may_run_on_the_processor_does_not_need_the_driver(
+    tmp_path: Path, signer: Signer, capsys: Captured, devices: list[object], code: int
+) -> None:
+    models = [{"device": device} for device in devices]
+    service = {"application/service.json": json.dumps({"models": models}).encode()}
+    bundle, options = carried(tmp_path, signer, service, cuda="11.8")
+    assert run(["install", str(bundle), *options, "--dry-run"]) == code
+    assert ("NVIDIA driver" in capsys.readouterr().err) == (code == 31)

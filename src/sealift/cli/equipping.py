@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import hashlib
+import json
 import os
 import shlex
 import shutil
@@ -30,6 +31,8 @@ from sealift.target.driver import Installer, install_command, installer_in_bundl
 from sealift.target.system_packages import FOLDER, LIST, SystemPackages, decode_list, packages_in_bundle
 
 _SHOWN: Final = 20
+_SERVICE: Final = "application/service.json"
+_NVIDIA: Final = ("cuda", "tensorrt")
 
 
 def add_equipment(parser: argparse.ArgumentParser) -> None:
@@ -57,10 +60,12 @@ def equipped(args: argparse.Namespace, bundle: VerifiedBundle, box: Box) -> Box:
     missing = system.lacking(carried) if carried is not None else ()
     remedies = []
     driver = installer_in_bundle(bundle)
-    is_about_driver = [problem.startswith("NVIDIA driver:") for problem in box.incompatibilities]
+    problems = box.incompatibilities
+    if any(map(_is_about_driver, problems)) and _may_do_without(box.prefix, bundle):
+        problems = tuple(problem for problem in problems if not _is_about_driver(problem))
+    is_about_driver = [_is_about_driver(problem) for problem in problems]
     if driver is not None and any(is_about_driver):
         remedies.append(_driver_remedy(args, bundle, box, driver))
-    problems = box.incompatibilities
     if missing and not args.with_packages:
         problems = (*problems, *map(str, missing))
         remedies.append(f"sudo sealift install {shlex.quote(str(args.bundle))} --with-packages")
@@ -88,6 +93,11 @@ def equipment_steps(args: argparse.Namespace, bundle: VerifiedBundle, box: Box) 
 
 def _carried(prefix: Prefix, bundle: VerifiedBundle) -> SystemPackages | None:
     """The list of packages; None where there is none, or it is still to come in another volume."""
+    return packages_in_bundle(bundle, _reader(prefix, bundle))
+
+
+def _reader(prefix: Prefix, bundle: VerifiedBundle) -> Callable[[str], bytes | None]:
+    """An object's bytes from the bundle or from this box; None where they are still to come."""
     store = store_of(prefix)
 
     def read(sha256: str) -> bytes | None:
@@ -97,7 +107,28 @@ def _carried(prefix: Prefix, bundle: VerifiedBundle) -> SystemPackages | None:
         except MissingPart:
             return None
 
-    return packages_in_bundle(bundle, read)
+    return read
+
+
+def _is_about_driver(problem: str) -> bool:
+    return problem.startswith("NVIDIA driver:")
+
+
+def _may_do_without(prefix: Prefix, bundle: VerifiedBundle) -> bool:
+    """Claims that every model permits another device: then it is degraded, which its check says, not refused."""
+    digest = next((entry.sha256 for path, entry in bundle.files() if path == _SERVICE), None)
+    data = _reader(prefix, bundle)(digest) if digest is not None else None
+    try:
+        models = json.loads(data or b"{}").get("models", [])
+        return bool(models) and all(_permits_another(model["device"]) for model in models)
+    except (ValueError, KeyError, TypeError, AttributeError):
+        return False  # the check of the staged release says what is wrong with it
+
+
+def _permits_another(devices: object) -> bool:
+    if not isinstance(devices, list):
+        return False
+    return any(str(device).partition(":")[0] not in _NVIDIA for device in devices)
 
 
 def _preparing(args: argparse.Namespace, prefix: Prefix) -> Callable[[InstalledRelease], None]:
