@@ -10,7 +10,9 @@ from hashlib import sha256
 from pathlib import Path
 
 import pytest
+from tests.install.scene import orphans
 from tests.killing import tiny
+from tests.killing.forks import Forks
 from tests.made_bundles import Signer, make_signer, tree_hash
 from tests.made_volumes import DyingMedium, flip, write_volumes
 
@@ -377,3 +379,40 @@ def test_a_plan_of_some_volumes_changes_nothing(scene: Scene) -> None:
     scene.put(3)
     assert scene.install("--dry-run") == 0, scene.error
     assert not scene.prefix.root.exists() or not scene.prefix.receiving.exists()
+
+
+@pytest.mark.parametrize(("had", "now", "every"), [((), (3,), 2), ((3,), (1, 2), 2), ((3, 1, 2), (4, 5), 5)])
+def test_a_kill_after_any_durable_step_loses_nothing(
+    had: tuple[int, ...], now: tuple[int, ...], every: int, scene: Scene, tmp_path: Path
+) -> None:
+    """While volumes come in, and while the last ones become a release; then the same command again, and the rest."""
+    trust = ["--trust", scene.shelf / "root.json", "--no-input", "--prefix", scene.prefix.root]
+    argv = ["install", scene.usb, *trust]
+    (scene.prefix.root / "state").mkdir(parents=True)
+    rest = [number for number in (1, 2, 3, 4, 5) if number not in {*had, *now}]
+    with Forks(tmp_path) as forks:
+        for number in had:
+            scene.put(number)
+            assert forks.run(*argv).code == 12
+        copy_whole(scene.prefix.root, tmp_path / "template")
+        scene.put(*now)
+        steps = forks.run(*argv).steps
+        assert len(steps) > 5
+        for kill_at in range(1, len(steps) + 1, every):
+            copy_whole(tmp_path / "template", scene.prefix.root)
+            scene.put(*now)
+            assert forks.run(*argv, kill_at=kill_at).code == -9
+            again = forks.run(*argv)
+            assert again.code == (12 if rest else 0), f"killed after {steps[kill_at - 1]}: {again.said}"
+            if rest:
+                scene.put(*rest)
+                last = forks.run(*argv)
+                assert last.code == 0, f"killed after {steps[kill_at - 1]}: {last.said}"
+            scene.is_whole_and_clean()
+            assert orphans(scene.prefix) == [], steps[kill_at - 1]
+
+
+def copy_whole(template: Path, destination: Path) -> None:
+    """Partials are written in place: no hard links."""
+    shutil.rmtree(destination, ignore_errors=True)
+    shutil.copytree(template, destination, symlinks=True)
