@@ -214,6 +214,24 @@ def test_a_volume_that_is_none_any_more_is_named(how: str, scene: Scene) -> None
     scene.is_whole_and_clean()
 
 
+def test_verify_names_every_damaged_volume_and_inspect_shows_the_whole_bundle(scene: Scene) -> None:
+    paths = scene.put(1, 2, 3, 4, 5)
+    trust = ["--trust", str(scene.shelf / "root.json")]
+    assert scene.run("verify", str(scene.usb), *trust) == 0, scene.error
+    assert "VERIFIED fraud 1 " in scene.out
+    assert scene.run("inspect", str(paths[3]), *trust, "--files") == 0, scene.error
+    assert sha256(BLOB).hexdigest() in scene.out
+    flip(paths[1], -3000)
+    flip(paths[4], -3000)
+    assert scene.run("verify", str(scene.usb), *trust) == 22
+    assert "2 volumes are damaged" in scene.error
+    assert f"{paths[1]} (volume 2 of 5" in scene.error
+    assert f"{paths[4]} (volume 5 of 5" in scene.error
+    paths[0].unlink()
+    assert scene.run("verify", str(scene.usb), *trust) == 12
+    assert name(1) in scene.error
+
+
 def test_of_a_volume_that_lies_there_twice_the_good_one_is_taken(scene: Scene) -> None:
     paths = scene.put(1, 2, 3, 4, 5)
     shutil.copy(paths[1], scene.usb / "copy.sealift")

@@ -10,8 +10,10 @@ from typing import Final
 
 from sealift import canonical
 from sealift.bundle import layout
-from sealift.bundle.volumes import COPY_AGAIN, Volume, Volumes, missing_volumes, read_volume
+from sealift.bundle.source import Source
+from sealift.bundle.volumes import COPY_AGAIN, Volume, Volumes, check_piece, missing_volumes, read_volume
 from sealift.errors import BundleError, DigestMismatch, MalformedBundle, SealiftError
+from sealift.events import Progress
 
 _NAMED: Final = re.compile(r"\.v[0-9]{2,3}-of-[0-9]{2,3}\.sealift$")
 
@@ -95,6 +97,24 @@ def open_file(path: Path, *, may_lack: bool) -> Volumes:
     found = look(other for other in volumes_in(path.parent) if other != path)
     paths = [path, *(volume.path for volume in found.volumes if volume.key == own.key)]
     return open_volumes(paths, may_lack=may_lack)
+
+
+def check_pieces(source: Source, progress: Progress) -> None:
+    """Of a bundle in volumes, hold every piece to its digest, so that damage has a file's name; of others nothing.
+
+    Raises: DigestMismatch, BundleError: names every damaged file.
+    """
+    if not isinstance(source, Volumes):
+        return
+    progress.start("check volumes", sum(volume.size for volume in source.volumes.values()))
+    damaged: dict[Path, SealiftError] = {}
+    for volume in source.volumes.values():
+        try:
+            check_piece(volume, progress.advance)
+        except (BundleError, DigestMismatch) as error:
+            damaged[volume.path] = error
+    if damaged:
+        raise damaged_files(damaged)
 
 
 def mixed(volumes: Iterable[Volume]) -> MalformedBundle:

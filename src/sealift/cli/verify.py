@@ -11,6 +11,7 @@ from typing import Any
 from sealift import canonical
 from sealift.bundle.read import UnverifiedBundle, verify_objects
 from sealift.bundle.transport import bases_json
+from sealift.bundle.volume_sets import check_pieces
 from sealift.cli.opening import Judged, bases_at_hand, open_to_look, open_to_verify, told_plainly
 from sealift.cli.options import add_common, add_prefix, prefix_of
 from sealift.cli.refusals import record, recording_refusals
@@ -65,6 +66,7 @@ def run(args: argparse.Namespace) -> int:
         judged = open_to_verify(args.bundle, args.trust, prefix, older)
         objects = judged.bundle.objects
         with told_plainly(), progress_of(args) as progress, bases_at_hand(prefix, older) as base:
+            check_pieces(judged.bundle.source, progress)
             progress.start("check objects", sum(stored.size for stored in objects.values()))
             checked = _Checked(judged, verify_objects(judged.bundle, progress.advance, base))
     record(prefix, Event.VERIFY, {"bundle": str(args.bundle), "identity": judged.bundle.identity})
