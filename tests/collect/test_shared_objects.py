@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import shutil
+import subprocess
 from pathlib import Path
 
 import pytest
@@ -70,6 +72,62 @@ def test_what_may_stay_unresolved_is_noted_once_for_each_reason(tmp_path: Path) 
         "(Debian) or libglvnd-glx (RPM) brings it",
         "runtime/openvino/libs/libopenvino_intel_gpu_plugin.so: without libOpenCL.so.1: OpenVINO's plug-in for "
         "Intel graphics, loaded only where a model asks for that device",
+    )
+
+
+def test_what_the_project_says_is_never_loaded_is_noted_and_raises_no_floor(tmp_path: Path) -> None:
+    write(
+        tmp_path,
+        {
+            "dependencies/p/plugins/a.so": libc("GLIBC_2.34"),
+            "dependencies/p/plugins/b.so": Made(needed=("libfoo.so.1",)),
+            "dependencies/p/plugins/c.so": Made(machine="aarch64"),
+            "dependencies/p/m.so": libc("GLIBC_2.4"),
+        },
+    )
+    (tmp_path / "dependencies/p/plugins/d.so").write_bytes(Made().content()[:100])
+    notes = check_shared_objects(tmp_path, TARGET, ("p/plugins/*",))
+    assert len(notes) == 3
+    assert all(note.endswith(": the project says that it is never loaded") for note in notes)
+    assert glibc_floor_of(tmp_path, ("p/plugins/*",)) == "2.17"
+    with pytest.raises(UsageError, match="4 of 4 shared objects"):
+        check_shared_objects(tmp_path, TARGET, ("p/m", "p/plugins"))
+
+
+def test_a_helper_that_no_service_loads_does_not_raise_the_floor(tmp_path: Path) -> None:
+    name = "dependencies/debugpy/_vendored/pydevd/pydevd_attach_to_process/attach_linux_amd64.so"
+    write(tmp_path, {name: libc("GLIBC_2.34")})
+    assert glibc_floor_of(tmp_path) == "2.17"
+    (note,) = check_shared_objects(tmp_path, TARGET)
+    assert note.endswith("debugpy's helper to get into a running process, which no service loads")
+
+
+def test_a_library_that_a_carried_package_brings_is_there(tmp_path: Path) -> None:
+    """A real .deb, made here: what it installs counts as found, what it does not install does not."""
+    if shutil.which("dpkg-deb") is None:
+        pytest.skip("dpkg is not installed")
+    write(tmp_path / "tree", {"dependencies/p/m.so": Made(needed=("libfoo.so.1", "libfoo.so"))})
+    content = tmp_path / "content"
+    write(content, {"usr/lib/x86_64-linux-gnu/libfoo.so.1.2": Made(soname="libfoo.so.1")})
+    (content / "usr/lib/x86_64-linux-gnu/libfoo.so.1").symlink_to("libfoo.so.1.2")
+    (content / "DEBIAN").mkdir()
+    (content / "DEBIAN/control").write_text(
+        "Package: libfoo1\nVersion: 1.2\nArchitecture: amd64\nMaintainer: A <a@b.example>\nDescription: foo\n"
+    )
+    packages = tmp_path / "tree/application/system-packages/deb"
+    packages.mkdir(parents=True)
+    build = [
+        "dpkg-deb",
+        "--build",
+        "--root-owner-group",
+        str(content),
+        str(packages / "libfoo1_1.2_amd64.deb"),
+    ]
+    subprocess.run(build, check=True, capture_output=True)
+    with pytest.raises(UsageError) as caught:
+        check_shared_objects(tmp_path / "tree", TARGET)
+    assert caught.value.problems == (
+        "dependencies/p/m.so: expected libfoo.so, found nothing of that name in the release",
     )
 
 

@@ -11,6 +11,7 @@ import posixpath
 from collections import deque
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
+from fnmatch import fnmatchcase
 from pathlib import Path
 from typing import Final
 
@@ -39,6 +40,26 @@ class Finding:
     def __str__(self) -> str:
         tail = f" ({self.reason})" if self.reason else ""
         return f"{self.path}: expected {self.expected}, found {self.found}{tail}"
+
+
+@dataclass(frozen=True, slots=True)
+class Allowance:
+    """What one release may do without.
+
+    `never_loaded` are patterns of paths inside a layer (`cv2/qt/plugins/*`), as the project names them;
+    `brought` are names of libraries that the release's system packages install on the box.
+    """
+
+    never_loaded: tuple[str, ...] = ()
+    brought: frozenset[str] = frozenset()
+
+    def skips(self, path: str) -> bool:
+        """Claims that the project says the object at `path` (inside the tree) is never loaded."""
+        inside = path.partition("/")[2]
+        return any(fnmatchcase(inside, pattern) for pattern in self.never_loaded)
+
+
+NONE: Final = Allowance()
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,7 +103,7 @@ def _files(tree: Path) -> Iterator[Path]:
         yield from (path for name in sorted(names) if not (path := Path(folder, name)).is_symlink())
 
 
-def resolve(tree: Path, target: Target) -> Resolution:
+def resolve(tree: Path, target: Target, allowance: Allowance = NONE) -> Resolution:
     """Search what every shared object of `tree` needs, in the release and among the target's base libraries.
 
     Args:
@@ -92,7 +113,7 @@ def resolve(tree: Path, target: Target) -> Resolution:
     objects, broken = read_objects(tree)
     fitting = {path: elf for path, elf in objects.items() if _machine(elf) == target.machine}
     search = _Search(fitting, bundled_interpreter(Path(), target.python).as_posix())
-    sorted_out = _Sorted(target)
+    sorted_out = _Sorted(target, allowance)
     for path, elf in objects.items():
         if path not in fitting:
             sorted_out.machine(path, elf)
@@ -108,7 +129,7 @@ def resolve(tree: Path, target: Target) -> Resolution:
         tuple(sorted_out.unresolved),
         tuple(sorted_out.too_new),
         tuple(sorted_out.wrong_machine),
-        broken,
+        tuple(finding for finding in broken if not allowance.skips(finding.path)),
         tuple(sorted_out.excused),
     )
 
@@ -231,6 +252,7 @@ class _Sorted:
     """The findings as they come."""
 
     target: Target
+    allowance: Allowance = NONE
     unresolved: list[Finding] = field(default_factory=list)
     too_new: list[Finding] = field(default_factory=list)
     wrong_machine: list[Finding] = field(default_factory=list)
@@ -247,12 +269,17 @@ class _Sorted:
         lacking = sorted(elf.versions.get(library, frozenset()) - offered.defined) if offered.defined else []
         if lacking:
             wanted = f"{', '.join(lacking)} of {library}"
-            self.unresolved.append(Finding(path, wanted, f"{where} without it"))
+            self._add(
+                Finding(path, wanted, f"{where} without it"), self._excuse(path, library), self.unresolved
+            )
 
     def outside(self, path: str, library: str, elf: Elf, verdict: _Verdict) -> None:
         """One DT_NEEDED that the release does not meet itself."""
+        if library in self.allowance.brought:
+            return
         if verdict.is_base:
-            self.too_new += self._newer(path, library, elf)
+            for finding in self._newer(path, library, elf):
+                self._add(finding, self._excuse(path, library), self.too_new)
             return
         reason = self._excuse(path, library)
         if not reason and verdict.by_package is not None:
@@ -269,6 +296,8 @@ class _Sorted:
             problems.append(finding)
 
     def _excuse(self, path: str, name: str) -> str:
+        if self.allowance.skips(path):
+            return "the project says that it is never loaded"
         inside = path.partition("/")[2]
         has_card = self.target.cuda is not None
         return next((x.reason for x in excuses() if x.excuses(inside, name, cuda=has_card)), "")
