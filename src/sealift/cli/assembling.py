@@ -17,6 +17,7 @@ from sealift.collect.lock import Collected, collect_wheels
 from sealift.collect.pip_download import CollectOptions
 from sealift.collect.runtime import box_side_for
 from sealift.collect.sbom import BilledModel, software_bill
+from sealift.collect.shared_objects import check_shared_objects, glibc_floor_of
 from sealift.collect.system_packages.collect import collect_packages
 from sealift.collect.wheel import sha256_of
 from sealift.errors import UsageError
@@ -64,15 +65,15 @@ def assemble(project: Project, target: Target, tree: Path, options: CollectOptio
     carried = carry_driver(project, target, tree / "application")
     carried += collect_packages(project, target, tree / "application", options.progress)
     brought = _bring(project, target, tree, options.progress)
-    target = _narrowed(target, project, collected, brought)
     hands = hands_for(target, collected, tree)
     left_out = write_layers(collected, tree, hands.interpreter.path, options.progress)
+    unresolved = check_shared_objects(tree, target)
     options.progress.start("record golden inputs")
     golden_notes = record(hands, tree, project.golden, collected, options)
-    notes = (*application.notes, *golden_notes, *told, *collected.notes, *carried, *left_out)
+    notes = (*application.notes, *golden_notes, *told, *collected.notes, *carried, *left_out, *unresolved)
     return Assembled(
         tree=tree,
-        target=target,
+        target=_narrowed(target, project, collected, tree),
         checks=_checks(golden_notes, gates, application.notes, application.quality),
         provenance=_provenance(hands, brought),
         bill=_bill(project, application.models, collected),
@@ -159,9 +160,9 @@ def _bill(project: Project, models: Sequence[ServedModel], collected: Collected)
     return bill
 
 
-def _narrowed(target: Target, project: Project, collected: Collected, brought: Brought | None) -> Target:
-    """The oldest C library that everything runs with, where the project states none."""
+def _narrowed(target: Target, project: Project, collected: Collected, tree: Path) -> Target:
+    """The oldest C library that everything runs with, where the project states none; a wheel's name may promise
+    more than its objects keep."""
     if project.target.glibc or project.target.preset:
         return target
-    floors = [collected.glibc, *([brought.glibc] if brought else [])]
-    return replace(target, glibc=max(floors, key=version_key))
+    return replace(target, glibc=max(collected.glibc, glibc_floor_of(tree), key=version_key))
