@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import os
+import random
 import tarfile
 from dataclasses import replace
 from pathlib import Path
@@ -15,6 +16,7 @@ from tests.scale.oci_images import PYTHON, TARGET, Bench, base_layout, blob, new
 
 from sealift.bundle.documents import LAYERS, FileEntry, decode_release, encode_manifest
 from sealift.canonical import digest
+from sealift.cli.main import run
 from sealift.errors import IncompatibleHost, NoSpace, UsageError
 from sealift.scale.oci.export import spdx
 from sealift.scale.oci.layout import new_layout, require_room
@@ -194,6 +196,21 @@ def test_the_same_name_again_replaces_it(bench: Bench, exported: Path) -> None:
     index = (exported / "index.json").read_bytes()
     assert bench.export(next(bench.folder.glob("bundle-*")), exported) == 0
     assert (exported / "index.json").read_bytes() == index
+
+
+def test_a_bundle_in_volumes_gives_the_same_image(bench: Bench, tmp_path: Path, capsys: Captured) -> None:
+    bundle = bench.bundle(changes={"application/models/m/model.onnx": random.Random(7).randbytes(90_000)})
+    (tmp_path / "usb").mkdir()
+    assert run(["export", "medium", str(bundle), "-o", str(tmp_path / "usb"), "--volumes", "80kB"]) == 0
+    assert bench.export(bundle, tmp_path / "whole.tar") == 0
+    assert bench.export(tmp_path / "usb", tmp_path / "cut.tar") == 0
+    assert (tmp_path / "cut.tar").read_bytes() == (tmp_path / "whole.tar").read_bytes()
+    gone = sorted((tmp_path / "usb").glob("*.sealift"))[-1]
+    gone.unlink()
+    capsys.readouterr()
+    assert bench.export(tmp_path / "usb", tmp_path / "less.tar") == 12
+    assert gone.name in capsys.readouterr().err
+    assert not (tmp_path / "less.tar").exists()
 
 
 # ---------------------------------------------------------------------- on a base

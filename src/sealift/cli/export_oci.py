@@ -56,12 +56,15 @@ def run(args: argparse.Namespace) -> int:
 
 def _open(args: argparse.Namespace) -> VerifiedBundle:
     """The bundle, verified and whole. Raises: UsageError, BundleError, TrustError."""
+    from sealift.bundle.read import NEXT_STEP
     from sealift.cli.opening import open_for_install
     from sealift.scale.oci.export import require_whole
 
     try:
         bundle, _ = open_for_install(args.bundle, args.trust, prefix_of(args))
     except MissingPart as error:
+        if error.next_step != NEXT_STEP:  # a volume or an object: what is missing says where it is
+            raise
         raise MissingPart(
             error.message,
             next_step="export the full bundle: an image needs every file of the release",
