@@ -11,7 +11,8 @@ from pathlib import Path
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
-from tests.made_bundles import FILES, Signer, make_bundle, make_signer
+from tests.docs.second_reader import Refused, second_reader
+from tests.made_bundles import FILES, Signer, make_bundle, make_signer, tree_hash
 from tests.made_volumes import flip, write_volumes
 
 from sealift.bundle import layout, tar
@@ -75,6 +76,7 @@ def test_volumes_are_the_bundle_whatever_the_cut(
     assert believed(tmp_path / "usb", signer).identity == believed(whole, signer).identity
     assert believed(paths[-1], signer).identity == believed(whole, signer).identity
     assert open_source(tmp_path / "usb").parts() == open_source(whole).parts()
+    assert second_reader(tmp_path / "usb", signer.signed.encode()) == believed(whole, signer).identity
 
 
 @given(total=st.integers(1, 10**13), span=st.integers(1, 2**33 - 1), data=st.data())
@@ -190,6 +192,8 @@ def test_any_flipped_bit_of_any_volume_is_refused_or_changes_nothing(
         with pytest.raises(SealiftError) as caught:
             judged_alone(path, signer)
         assert 10 <= caught.value.exit_code < 30, (at, bit, caught.value)
+        with pytest.raises(Refused):
+            second_reader(folder, signer.signed.encode())
         with contextlib.suppress(BundleError, TrustError):
             assert believed(folder, signer).identity == believed(whole, signer).identity
             assert 512 <= at < 1536  # inside volume.json: the digest of a piece, which only serves to refuse
@@ -253,6 +257,8 @@ def test_a_volume_that_says_another_thing_of_itself_is_refused(
     changes: dict[str, object], says: str, volumes: list[Path], signer: Signer
 ) -> None:
     rewritten(volumes[1], **changes)
+    with pytest.raises(Refused):
+        second_reader(volumes[0].parent, signer.signed.encode())
     with pytest.raises((BundleError, TrustError), match=says):
         Volumes([read_volume(volumes[1])])
     with pytest.raises(SealiftError):
@@ -289,3 +295,15 @@ def test_other_signatures_in_one_of_the_volumes_are_named(
     shutil.copy(others[1], volumes[1])
     with pytest.raises(MalformedBundle, match="different signatures, roots or manifests"):
         believed(volumes[0].parent, signer)
+
+
+def test_volumes_are_never_written_over_by_a_signature(volumes: list[Path], signer: Signer) -> None:
+    """The folder is a medium with other things on it."""
+    from sealift.bundle.write import rewrite_signatures
+
+    (volumes[0].parent / "holiday.jpg").write_bytes(b"x")
+    before = tree_hash(volumes[0].parent)
+    for place in (volumes[0].parent, volumes[0]):
+        with pytest.raises(UsageError, match="a bundle in volumes stays as it was cut"):
+            rewrite_signatures(place, (), (), (), (signer.signed,))
+    assert tree_hash(volumes[0].parent) == before

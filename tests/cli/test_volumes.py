@@ -105,7 +105,7 @@ def test_volumes_come_in_one_at_a_time_in_any_order(order: list[int], scene: Sce
         scene.put(number)
         assert scene.install("--no-input") == 12
         left = sorted(order[place:])
-        assert f"comes in 5 volumes, {len(left)} of them are still to come" in scene.error
+        assert f"comes in 5 volumes, {len(left)} of them still to come" in scene.error
         assert [line.strip() for line in scene.error.splitlines() if line.startswith("  - ")] == [
             f"- volume {missing}: {name(missing)}" for missing in left
         ]
@@ -169,7 +169,7 @@ def test_on_a_terminal_the_next_medium_is_asked_for_by_name(
     assert scene.install() == 0, scene.error
     assert len(asked) == 5
     assert f"put the next medium in {scene.usb}, then press Enter" in asked[0]
-    assert "4 of 5 volumes are still to come\n  volume 1: fraud-1.0.v01-of-05.sealift" in scene.error
+    assert "4 of 5 volumes still to come\n  volume 1: fraud-1.0.v01-of-05.sealift" in scene.error
     scene.is_whole_and_clean()
 
 
@@ -404,8 +404,8 @@ def test_a_kill_after_any_durable_step_loses_nothing(
     had: tuple[int, ...], now: tuple[int, ...], every: int, scene: Scene, tmp_path: Path
 ) -> None:
     """While volumes come in, and while the last ones become a release; then the same command again, and the rest."""
-    trust = ["--trust", scene.shelf / "root.json", "--no-input", "--prefix", scene.prefix.root]
-    argv = ["install", scene.usb, *trust]
+    argv: list[str | Path] = ["install", scene.usb, "--trust", scene.shelf / "root.json"]
+    argv += ["--no-input", "--prefix", scene.prefix.root]
     (scene.prefix.root / "state").mkdir(parents=True)
     rest = [number for number in (1, 2, 3, 4, 5) if number not in {*had, *now}]
     with Forks(tmp_path) as forks:

@@ -10,7 +10,7 @@ import hashlib
 import json
 import re
 import unicodedata
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from types import MappingProxyType
 from typing import Any
@@ -324,18 +324,53 @@ def folder_parts(folder: Path) -> dict[str, bytes]:
     return parts
 
 
-def file_parts(data: bytes) -> dict[str, bytes]:
-    """Clauses 7.2 and 8.2."""
+def file_parts(data: bytes, order: Callable[[str], Any] | None = None) -> dict[str, bytes]:
+    """Clause 8.2, with the order of 7.2 or of 12.2."""
     parts: dict[str, bytes] = {}
     last: Any = ()
+    rank_of = order or rank
     while data[:512] != bytes(512):
         name, size = data[:100].rstrip(b"\0").decode("latin-1"), data[124:135]
-        need(re.fullmatch(rb"[0-7]{11}", size) and name.isascii() and rank(name) > last)
+        need(re.fullmatch(rb"[0-7]{11}", size) and name.isascii() and rank_of(name) > last)
         need(data[:512] == header(name, int(size, 8)))
         end = 512 + int(size, 8)
         need(len(data) >= end + -end % 512 and not any(data[end : end + -end % 512]))
-        parts[name], data, last = data[512:end], data[end + -end % 512 :], rank(name)
+        parts[name], data, last = data[512:end], data[end + -end % 512 :], rank_of(name)
     need(data == bytes(1024))
+    return parts
+
+
+def volume_rank(name: str) -> Any:
+    """Clause 12.2."""
+    if name in ("volume.json", "piece"):
+        return (-1 if name == "volume.json" else 9, 0, "")
+    return () if name.startswith("objects/") else rank(name)
+
+
+def volume_parts(files: list[bytes]) -> dict[str, bytes]:
+    """Clause 12: the parts of the bundle that all these volumes are."""
+    pieces: dict[int, bytes] = {}
+    sets = set()
+    for parts in (file_parts(data, volume_rank) for data in files):
+        need({"volume.json", "piece", "release.json", "transport.json"} <= set(parts))
+        piece, raw = parts.pop("piece"), parts.pop("volume.json")
+        said = document(raw, "count format number offset release sha256 size span transport")
+        number, count, span = said["number"], said["count"], said["span"]
+        need(said["format"] == "sealift-volume/1" and len(raw) <= 4096 and digest(piece) == said["sha256"])
+        for name in ("release", "transport"):
+            need(digest(parts[f"{name}.json"]) == said[name])
+        need(all(is_count(each, MOST) and each for each in (number, count, span)) and number <= count <= 999)
+        need(said["offset"] == (number - 1) * span and said["size"] == len(piece))
+        need(len(piece) == span or (number == count and 0 < len(piece) < span))
+        pieces[number] = piece
+        sets.add((count, span, tuple(sorted(parts.items()))))
+    need(len(sets) == 1 and sorted(pieces) == list(range(1, next(iter(sets))[0] + 1)))
+    stream, parts = b"".join(pieces[number] for number in sorted(pieces)), dict(next(iter(sets))[2])
+    for name, stored in sorted(transport_of(parts["transport.json"])["objects"].items()):
+        need(len(stream) >= stored["stored_size"])
+        parts[f"objects/{name[:2]}/{name}"] = stream[: stored["stored_size"]]
+        stream = stream[stored["stored_size"] :]
+    need(not stream)
     return parts
 
 
@@ -359,7 +394,9 @@ def header(name: str, size: int) -> bytes:
 
 def second_reader(path: Path, pinned: bytes, officers: int = 0, box: Mapping[str, bytes] = NOTHING) -> str:
     """Clause 10: read and verify everything; `box` has manifests and objects by digest. Raises: Refused."""
-    parts = folder_parts(path) if path.is_dir() else file_parts(path.read_bytes())
+    volumes = [each.read_bytes() for each in path.glob("*.sealift")] if path.is_dir() else []
+    parts = volume_parts(volumes) if volumes else folder_parts(path) if path.is_dir() else {}
+    parts = parts or file_parts(path.read_bytes())
     for name, data in parts.items():
         small = name in ("release.sig.json", "transport.sig.json") or name.startswith("roots/")
         most = 2**22 if name == "release.json" else 2**20 if small else 2**26

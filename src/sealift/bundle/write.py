@@ -19,6 +19,7 @@ from sealift.bundle.encode import Stored, store_object
 from sealift.bundle.read import Known, read_bundle
 from sealift.bundle.source import Source, open_source
 from sealift.bundle.transport import RAW, Base, StoredObject, Transport, decode_transport
+from sealift.bundle.volumes import Volumes
 from sealift.errors import UsageError
 from sealift.events import Progress
 from sealift.trust.keys import (
@@ -269,9 +270,14 @@ def write_parts(destination: Path, parts: Iterable[tuple[str, int, Iterator[byte
 def rewrite(path: Path, documents: Mapping[str, bytes], drop: Collection[str] = ()) -> None:
     """Write a bundle again with other documents; every other part stays as it is, byte for byte.
 
-    Raises: BundleError: the bundle there is damaged.
+    Raises: BundleError: the bundle there is damaged. UsageError: it is cut into volumes.
     """
     source = open_source(path)
+    if isinstance(source, Volumes):
+        raise UsageError(
+            f"{source.name}: a bundle in volumes stays as it was cut; nothing was changed",
+            next_step="sign the whole bundle, then cut it: sealift export medium BUNDLE -o FOLDER --volumes SIZE",
+        )
     kept = (
         (name, size) for name, size in source.parts().items() if name not in documents and name not in drop
     )

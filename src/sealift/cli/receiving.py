@@ -201,7 +201,7 @@ def _can_ask(args: argparse.Namespace) -> bool:
 def _ask_for(coming: _Coming, wanted: Sequence[int], ask: Ask) -> None:
     """Raises: MissingPart: nobody answers any more."""
     lines = [
-        f"{coming.named}: {len(wanted)} of {coming.volumes.count} volumes are still to come",
+        f"{coming.named}: {len(wanted)} of {coming.volumes.count} volumes still to come",
         *(f"  {line}" for line in coming.files(wanted)),
     ]
     print("\n".join(lines), file=sys.stderr)
@@ -213,7 +213,7 @@ def _ask_for(coming: _Coming, wanted: Sequence[int], ask: Ask) -> None:
 
 def _refusal(coming: _Coming, wanted: Sequence[int], errors: Sequence[SealiftError]) -> SealiftError:
     count = coming.volumes.count
-    text = f"{coming.named} comes in {count} volumes, {len(wanted)} of them are still to come"
+    text = f"{coming.named} comes in {count} volumes, {len(wanted)} of them still to come"
     files = coming.files(wanted)
     if not errors:
         return MissingPart(
