@@ -118,6 +118,8 @@ def _may_do_without(prefix: Prefix, bundle: VerifiedBundle) -> bool:
     """Claims that every model permits another device: then it is degraded, which its check says, not refused."""
     digest = next((entry.sha256 for path, entry in bundle.files() if path == _SERVICE), None)
     data = _reader(prefix, bundle)(digest) if digest is not None else None
+    if digest is not None and data is None:
+        return True  # still to come in another volume: decided when it is here
     try:
         models = json.loads(data or b"{}").get("models", [])
         return bool(models) and all(_permits_another(model["device"]) for model in models)

@@ -108,7 +108,9 @@ def run(args: argparse.Namespace) -> int:
         if offered is not None and pinned_root(prefix) is None:
             _confirm(args, offered)
         require_writable(prefix.ledger)
-        bundle = received(args, bundle, offered, box)
+        here = received(args, bundle, offered, box)
+        if here is not bundle:  # what the box must offer beside is known only now
+            bundle, box = here, _box(args, prefix, here)
         with exclusive(prefix, "install"), progress_of(args) as progress:
             done = _install(args, bundle, offered, box, progress)
     started = start_units(args, prefix, done.report)
