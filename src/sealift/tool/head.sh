@@ -171,7 +171,8 @@ tail -c "+$payload_start" "$this" | { gzip -dc || : >"$partial/damaged"; } | tar
   refuse 22 'this file is damaged: its payload does not unpack whole; nothing was changed' 'copy it to the medium again'
 interpreter=$partial/tree/runtime/python/bin/python$python
 said=$("$interpreter" -I -S -c 'import ssl, ctypes' 2>&1) ||
-  refuse 31 "the interpreter inside does not run on this box (glibc $glibc or newer is needed): $said" \
+  refuse 31 "the interpreter inside does not run on this box (glibc $glibc or newer is needed): ${said%%"
+"*}" \
     'on the packing machine: sealift export bootstrap with a --target like this box'
 code=0
 # shellcheck disable=SC2086 # options are words of this script's own
