@@ -7,6 +7,7 @@ import subprocess
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 from tests.made_bundles import Signer, make_signer, write_tree
 
@@ -22,7 +23,7 @@ from sealift.tool.runfile import RunFacts, RunFile, write_run
 from sealift.trust.vouch import Policy
 
 INTERPRETER = "runtime/python/bin/python3.11"
-TARGET = {
+TARGET: dict[str, Any] = {
     "platform": read_host().platform,
     "python": "3.11",
     "glibc": "2.17",
@@ -45,7 +46,13 @@ class Tools:
     folder: Path
     signer: Signer = field(default_factory=make_signer)
 
-    def pack(self, version: str = "1.0", seq: int = 1, files: Mapping[str, bytes] | None = None) -> Packed:
+    def pack(
+        self,
+        version: str = "1.0",
+        seq: int = 1,
+        files: Mapping[str, bytes] | None = None,
+        min_sealift: str = "0",
+    ) -> Packed:
         """A folder bundle with raw objects beside its tree."""
         given = {
             INTERPRETER: SAYS_WHAT_IT_GETS.encode(),
@@ -62,7 +69,7 @@ class Tools:
             checks={},
             provenance={},
             bill=lambda _: b"{}",
-            min_sealift="0",
+            min_sealift=min_sealift,
             travel=Uncompressed(),
         )
         return pack(
@@ -73,9 +80,10 @@ class Tools:
             Silent(),
         )
 
-    def bundle(self, version: str = "1.0", seq: int = 1) -> VerifiedBundle:
+    def bundle(self, version: str = "1.0", seq: int = 1, min_sealift: str = "0") -> VerifiedBundle:
         """As a box would have verified it."""
-        return verify(read_bundle(Folder(self.pack(version, seq).path)), self.signer.signed.root, Policy())
+        packed = self.pack(version, seq, min_sealift=min_sealift)
+        return verify(read_bundle(Folder(packed.path)), self.signer.signed.root, Policy())
 
     def run_file(self, name: str = "sealift-1.0.run", interpreter: str = SAYS_WHAT_IT_GETS) -> RunFile:
         """A bootstrap file of version 1.0."""

@@ -83,9 +83,14 @@ def bundled_interpreter(tree: Path, python: str) -> Path:
 
 
 def own_base() -> Path | None:
-    """The interpreter under the running tool, outside any virtual environment."""
+    """The interpreter under the running tool, outside any virtual environment.
+
+    None where it came inside a release: it goes with that release, so no other may rely on it.
+    """
     executable = getattr(sys, "_base_executable", None) or sys.executable
-    return Path(executable) if executable else None
+    if not executable or Path(executable).parts[-4:-1] == ("runtime", "python", "bin"):
+        return None
+    return Path(executable)
 
 
 def find_interpreter(target: Target, *, environ: Mapping[str, str], own_base: Path | None) -> Interpreter:
