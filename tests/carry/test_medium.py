@@ -6,7 +6,6 @@ import os
 import random
 import shutil
 import subprocess
-from collections.abc import Sequence
 from pathlib import Path
 from typing import IO
 
@@ -48,9 +47,9 @@ def usb(tmp_path: Path) -> Path:
 
 
 def written(
-    usb: Path, bundle: Path, volumes_of: int | None = None, extras: Sequence[Path] = ()
+    usb: Path, bundle: Path, volumes_of: int | None = None, bootstrap: Path | None = None
 ) -> MediumReport:
-    return write_medium(usb, Load(bundle, NAME, volumes_of, tuple(extras)), Silent())
+    return write_medium(usb, Load(bundle, NAME, volumes_of, bootstrap), Silent())
 
 
 def names(folder: Path) -> set[str]:
@@ -111,12 +110,13 @@ def test_where_it_fits_no_volumes_are_made(usb: Path, bundle: Path) -> None:
 def test_a_bootstrap_is_copied_along_and_told_of(usb: Path, bundle: Path, tmp_path: Path) -> None:
     run = tmp_path / "sealift-1.0.run"
     run.write_bytes(b"#!/bin/sh\nexit 0\n")
-    report = written(usb, bundle, extras=[run])
+    report = written(usb, bundle, bootstrap=run)
     assert (usb / run.name).read_bytes() == run.read_bytes()
     start = (usb / "START-HERE.txt").read_text()
     assert start.count("sudo sh /media/usb/sealift-1.0.run") == 2  # in English and in Chinese
     assert start.index("sha256sum -c") < start.index("sudo sh") < start.index("sealift install")
-    assert report.extras[0].sha256 in (usb / "SHA256SUMS").read_text()
+    assert report.bootstrap is not None
+    assert report.bootstrap.sha256 in (usb / "SHA256SUMS").read_text()
 
 
 def test_an_older_bundle_on_the_medium_is_left_alone_and_stays_in_the_list(
@@ -228,7 +228,7 @@ def test_names_that_a_list_or_a_stick_cannot_hold_are_refused(
     extra = tmp_path / name
     extra.write_bytes(b"x")
     with pytest.raises(UsageError, match="names of files on a medium"):
-        written(usb, bundle, extras=[extra])
+        written(usb, bundle, bootstrap=extra)
     assert names(usb) == set()
 
 

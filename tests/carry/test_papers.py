@@ -39,7 +39,7 @@ def cut_into(folder: Path, count: int) -> Papers:
         for number in range(1, count + 1)
     ]
     return papers_of(
-        read_bundle(open_source(made.path)), files, [OnMedium("sealift-1.0.run", 40_000_000, DIGESTS[0])]
+        read_bundle(open_source(made.path)), files, OnMedium("sealift-1.0.run", 40_000_000, DIGESTS[0])
     )
 
 
@@ -91,7 +91,7 @@ def test_the_sheet_needs_nothing_besides_itself(papers: Papers) -> None:
 def test_a_word_that_is_no_word_is_escaped(papers: Papers) -> None:
     from dataclasses import replace
 
-    page = draw(replace(papers, extras=(OnMedium("<b>&.run", 1, "0" * 64),)))
+    page = draw(replace(papers, bootstrap=OnMedium("<b>&.run", 1, "0" * 64)))
     assert "&lt;b&gt;&amp;.run" in page
     assert "<b>&.run" not in page
 

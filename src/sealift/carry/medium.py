@@ -32,30 +32,30 @@ _PLAIN: Final = re.compile(r"[0-9A-Za-z][0-9A-Za-z._+-]{0,199}")
 class Load:
     """What goes onto a medium.
 
-    `name` is the bundle's file name there, `volumes_of` the most bytes of one volume (None: one file); `extras` are
-    files that are copied as they are: a bootstrap, a driver's installer.
+    `name` is the bundle's file name there, `volumes_of` the most bytes of one volume (None: one file); `bootstrap` is
+    what brings sealift to a box that has none, copied as it is.
     """
 
     bundle: Path
     name: str
     volumes_of: int | None = None
-    extras: tuple[Path, ...] = ()
+    bootstrap: Path | None = None
 
 
 @dataclass(frozen=True, slots=True)
 class MediumReport:
-    """What lies on the medium now: the bundle's file or volumes, the extras, the papers; and what was there before."""
+    """What lies on the medium now: the bundle or its volumes, bootstrap and papers; and what was there before."""
 
     folder: Path
     bundle: tuple[OnMedium, ...]
-    extras: tuple[OnMedium, ...]
+    bootstrap: OnMedium | None
     papers: tuple[OnMedium, ...]
     left_alone: tuple[str, ...]
 
     @property
     def files(self) -> tuple[OnMedium, ...]:
         """All that was written."""
-        return (*self.bundle, *self.extras, *self.papers)
+        return (*self.bundle, *([self.bootstrap] if self.bootstrap else []), *self.papers)
 
     @property
     def size(self) -> int:
@@ -72,7 +72,7 @@ def write_medium(folder: Path, load: Load, progress: Progress) -> MediumReport:
     """
     bundle = read_bundle(open_source(load.bundle), may_lack=True)
     items = _bundle_items(bundle, load)
-    extras = [_copy_of(path) for path in load.extras]
+    extras = [_copy_of(load.bootstrap)] if load.bootstrap is not None else []
     _require_plain([item.name for item in (*items, *extras)])
     with writing(folder):
         _require_room(room_of(folder), folder, [*items, *extras])
@@ -81,11 +81,11 @@ def write_medium(folder: Path, load: Load, progress: Progress) -> MediumReport:
         progress.start("write the medium", sum(item.size for item in (*items, *extras)))
         written = [pending.add(item) for item in items]
         also = [pending.add(item) for item in extras]
-        papers = papers_of(bundle, written, also)
+        papers = papers_of(bundle, written, also[0] if also else None)
         sheets = [pending.add(_text(name, text)) for name, text in _sheets(papers)]
         sheets.append(pending.add(_text(SUMS, sums([*written, *also, *sheets], kept))))
         pending.name_all()
-    report = MediumReport(folder, tuple(written), tuple(also), tuple(sheets), left_alone)
+    report = MediumReport(folder, papers.bundle, papers.bootstrap, tuple(sheets), left_alone)
     read_back(folder, report.files, progress)
     return report
 

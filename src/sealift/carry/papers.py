@@ -13,7 +13,6 @@ from sealift.carry.writing import OnMedium
 SUMS: Final = "SHA256SUMS"
 START: Final = "START-HERE.txt"
 SHEET: Final = "CARRY-SHEET.html"
-_RUN: Final = ".run"
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,7 +31,7 @@ class Papers:
     officers: tuple[str, ...]
     root: tuple[int, str] | None
     bundle: tuple[OnMedium, ...]
-    extras: tuple[OnMedium, ...]
+    bootstrap: OnMedium | None
 
     @property
     def name(self) -> str:
@@ -45,15 +44,12 @@ class Papers:
         return ".v01-of-" in self.bundle[0].name or ".v001-of-" in self.bundle[0].name
 
     @property
-    def bootstrap(self) -> OnMedium | None:
-        """What brings sealift to a box that has none."""
-        return next(
-            (item for item in self.extras if item.name.startswith("sealift-") and item.name.endswith(_RUN)),
-            None,
-        )
+    def carried(self) -> tuple[OnMedium, ...]:
+        """The files that decide: the bundle's, and the bootstrap."""
+        return (*self.bundle, *([self.bootstrap] if self.bootstrap is not None else []))
 
 
-def papers_of(bundle: UnverifiedBundle, files: Sequence[OnMedium], extras: Sequence[OnMedium]) -> Papers:
+def papers_of(bundle: UnverifiedBundle, files: Sequence[OnMedium], bootstrap: OnMedium | None) -> Papers:
     """The facts of a bundle and of the files that it became."""
     release = bundle.release
     newest = max(bundle.roots, key=lambda signed: signed.root.version, default=None)
@@ -70,7 +66,7 @@ def papers_of(bundle: UnverifiedBundle, files: Sequence[OnMedium], extras: Seque
         officers=tuple(signature.key_id for signature in bundle.approvals),
         root=(newest.root.version, newest.root.fingerprint) if newest is not None else None,
         bundle=tuple(files),
-        extras=tuple(extras),
+        bootstrap=bootstrap,
     )
 
 
@@ -114,7 +110,12 @@ def _english(papers: Papers) -> list[str]:
         f"   Every line must say OK. Then compare {SUMS} with the printed carry sheet, which came another way.",
     ]
     if boot is not None:
-        lines += ["", "2. Only if the box has no sealift yet:", f"     sudo sh /media/usb/{boot.name}"]
+        lines += [
+            "",
+            "2. Only if the box has no sealift yet, and after its digest was compared:",
+            f"     sudo sh /media/usb/{boot.name}",
+            "   It pins the trust root: leave --trust out below.",
+        ]
     lines += [
         "",
         f"{3 if boot else 2}. Install. The first time:",
@@ -145,7 +146,12 @@ def _chinese(papers: Papers) -> list[str]:
         f"   每一行都必须显示 OK。然后将 {SUMS} 与另行送达的纸质随行单核对。",
     ]
     if boot is not None:
-        lines += ["", "2. 仅当目标机上还没有 sealift 时：", f"     sudo sh /media/usb/{boot.name}"]
+        lines += [
+            "",
+            "2. 仅当目标机上还没有 sealift 时，先核对其校验值，再执行：",
+            f"     sudo sh /media/usb/{boot.name}",
+            "   它会固定信任根，下面的命令就不必再写 --trust。",
+        ]
     lines += [
         "",
         f"{3 if boot else 2}. 安装。首次安装：",

@@ -87,7 +87,7 @@ def draw(papers: Papers) -> str:
 
 def code_texts(papers: Papers) -> tuple[str, ...]:
     """What the QR codes hold: the release and the root in the first lines of each, then files by `sha256sum`'s form."""
-    files = (*papers.bundle, *papers.extras)
+    files = papers.carried
     parts = [files[at : at + _PER_CODE] for at in range(0, len(files), _PER_CODE)]
     head = [f"sealift {papers.product} {papers.version} seq {papers.seq}", f"release {papers.identity}"]
     head += [f"root {papers.root[1]}"] if papers.root is not None else []
@@ -146,7 +146,7 @@ def _keys(ids: Sequence[str]) -> str:
 
 
 def _files(papers: Papers) -> str:
-    rows = "".join(_file(item) for item in (*papers.bundle, *papers.extras))
+    rows = "".join(_file(item) for item in papers.carried)
     return f"<h2>Files and their SHA-256, as in {SUMS} &middot; 文件及其校验值</h2><table>{rows}</table>"
 
 

@@ -74,8 +74,7 @@ def carry(
         return packed, []
     from sealift.carry.medium import Load, write_medium
 
-    extras = (args.bootstrap,) if args.bootstrap is not None else ()
-    load = Load(packed.path, destination.name, _volumes_of(args), extras)
+    load = Load(packed.path, destination.name, _volumes_of(args), args.bootstrap)
     report = write_medium(destination.parent, load, progress)
     return replace(packed, path=report.folder / report.bundle[0].name), said(report)
 
@@ -90,7 +89,7 @@ def said(report: MediumReport) -> list[str]:
     """What lies on the medium, and that it may be pulled."""
     count = len(report.bundle)
     what = report.bundle[0].name if count == 1 else f"{count} volumes, {report.bundle[0].name} and on"
-    others = ", ".join(item.name for item in (*report.extras, *report.papers))
+    others = ", ".join(item.name for item in report.files[count:])
     lines = [
         f"{report.folder}: {what}, {others}; {megabytes(report.size)}, read back and the same. It is safe to remove"
     ]

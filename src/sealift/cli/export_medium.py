@@ -40,9 +40,8 @@ def run(args: argparse.Namespace) -> int:
             f"-o {args.output}: not an existing folder", next_step="mkdir it, or mount the medium"
         )
     volumes = volume_bytes(args.volumes) if args.volumes else None
-    extras = (args.bootstrap,) if args.bootstrap is not None else ()
     with told_plainly(), progress_of(args) as progress:
-        load = Load(args.bundle, _name(args.bundle), volumes, extras)
+        load = Load(args.bundle, _name(args.bundle), volumes, args.bootstrap)
         report = write_medium(args.output, load, progress)
     print_result(args, _result(as_json(report)), "\n".join(said(report)))
     return 0
