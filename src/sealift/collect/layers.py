@@ -19,6 +19,8 @@ SHOWN_SKIPPED = 3
 def write_layers(collected: Collected, tree: Path, interpreter: Path, progress: Progress) -> tuple[str, ...]:
     """Write `tree/runtime` (sealift's box side and what it needs) and `tree/dependencies`, compiled.
 
+    A bundled interpreter that lies in `tree/runtime/python` already is compiled along.
+
     Args:
         interpreter: the target's, to compile with.
     Returns: sentences for people about what was left out or does not compile.
@@ -33,6 +35,10 @@ def write_layers(collected: Collected, tree: Path, interpreter: Path, progress: 
             "The application's packages would be hidden by those of sealift's box side",
             problems=clashes,
             next_step="leave them out of the project's requirements",
+        )
+    if meddling := [name for name in runtime.files if name.startswith("python/")]:
+        raise UsageError(
+            "A wheel brings files into the folder of the bundled interpreter.", problems=meddling
         )
     copy_box_side(tree / "runtime")
     notes = [*runtime.notes, *dependencies.notes, *in_words((*runtime.left, *dependencies.left))]

@@ -68,6 +68,7 @@ def write_archive(
         _text(tar, f"{root}/lib/python{python}/site-packages/pip/__init__.py", "")
         _text(tar, f"{root}/lib/python{python}/idlelib/run.py", "")
         _text(tar, f"{root}/lib/tcl8.6/init.tcl", "")
+        _text(tar, "python/licenses/LICENSE.openssl.txt", "Apache")
         _link(tar, f"{root}/lib/python{python}/also_this.py", "this.py")
         patchlevel = f'#define PY_VERSION "{version}"\n'
         _text(tar, f"{root}/include/python{python}/patchlevel.h", patchlevel)

@@ -113,7 +113,7 @@ def _normal(path: str) -> str:
 def _is_wanted(name: str) -> bool:
     """Spares unpacking 200 MB of built objects: the interpreter, its libraries and its version."""
     inner = name.removeprefix("python/").removeprefix("install/")
-    return inner.startswith(("bin/python", "lib/")) or inner.endswith("/patchlevel.h")
+    return inner.startswith(("bin/python", "lib/", "licenses/")) or inner.endswith("/patchlevel.h")
 
 
 def _write_file(tar: tarfile.TarFile, member: tarfile.TarInfo, path: Path) -> None:
@@ -166,6 +166,7 @@ def _source(scratch: Path, python: str, archive: Path) -> Source:
         stdlib=stdlib,
         extensions=stdlib / "lib-dynload",
         libraries=(root / "lib",),
+        licences=tuple(sorted((scratch / "python" / "licenses").glob("*.txt"))),
     )
 
 

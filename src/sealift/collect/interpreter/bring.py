@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import shutil
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
@@ -19,6 +19,7 @@ from sealift.collect.interpreter.libraries import elf_of, gather
 from sealift.collect.interpreter.proof import prove
 from sealift.collect.interpreter.relocate import clean_build_values, forget_folders, set_search_paths
 from sealift.collect.interpreter.source import Source
+from sealift.collect.interpreter.texts import FOLDER, licence_texts
 from sealift.errors import UsageError
 from sealift.events import Progress
 from sealift.target.elf import glibc_needed
@@ -61,7 +62,7 @@ def bring_interpreter(
 
     Args:
         wish: an archive, or none: then the CPython of that X.Y on this machine is made relocatable.
-        destination: a folder that does not exist yet.
+        destination: does not exist yet; its parents are made.
     Raises: UsageError: nothing for this target can be made of it, all problems at once. DigestMismatch: the
         archive. IncompatibleHost: no CPython of that X.Y on this machine.
     """
@@ -70,12 +71,13 @@ def bring_interpreter(
         progress.start(f"interpreter: {source.label}")
         made = Path(scratch) / "made"
         libraries = _make(source, target, made)
+        lacking = _write_texts(source, libraries, made)
         floor = _floor(made, source, target)
-        notes = prove(made, source.version, target, floor)
+        notes = (*prove(made, source.version, target, floor), *lacking)
         destination.parent.mkdir(parents=True, exist_ok=True)
         shutil.move(made, destination)
     notes += tuple(filter(None, [processor_note(source.label)]))
-    return Brought(source.version, floor, source.label, libraries, notes)
+    return Brought(source.version, floor, source.label, tuple(libraries), notes)
 
 
 def _source(wish: InterpreterWish, target: Target, scratch: Path, progress: Progress) -> Source:
@@ -87,8 +89,8 @@ def _source(wish: InterpreterWish, target: Target, scratch: Path, progress: Prog
     return unpacked_archive(archive, target.python, inside, progress)
 
 
-def _make(source: Source, target: Target, made: Path) -> tuple[str, ...]:
-    """Copy, gather, and let go of the machine; returns the names of the gathered libraries."""
+def _make(source: Source, target: Target, made: Path) -> dict[str, Path]:
+    """Copy, gather, and let go of the machine; returns the gathered libraries, name -> where they were."""
     program = made / "bin" / f"python{source.python}"
     _copy(source.executable, program, executable=True)
     stdlib = made / source.platlibdir / f"python{source.python}"
@@ -106,7 +108,15 @@ def _make(source: Source, target: Target, made: Path) -> tuple[str, ...]:
     for name, path in found.items():
         _copy(path, made / "lib" / name, executable=False)
     _let_go(made, source, [*origins, *(made / "lib" / name for name in found)])
-    return tuple(found)
+    return found
+
+
+def _write_texts(source: Source, libraries: Mapping[str, Path], made: Path) -> tuple[str, ...]:
+    texts, lacking = licence_texts(source, libraries)
+    for name, path in texts.items():
+        _copy(path, made / FOLDER / name, executable=False)
+    found_none = f"no licence text was found on this machine for: {', '.join(lacking)}"
+    return (found_none,) if lacking else ()
 
 
 def _stdlib_files(source: Source) -> Iterator[tuple[Path, str]]:

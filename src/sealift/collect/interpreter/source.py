@@ -13,7 +13,8 @@ class Source:
     `version` is `3.11.7`; `platlibdir` is `lib`, or `lib64` where its builder chose so: the interpreter looks for
     its standard library below that name. `extensions` is what `lib-dynload` holds. `built_for` are the
     folders of the building machine that were compiled into it, the longest first. `libraries` are folders of its own
-    to look for shared libraries in; `borrows` claims that the rest may come from this machine.
+    to look for shared libraries in; `borrows` claims that the rest may come from this machine. `licences` are
+    texts that came along.
     """
 
     label: str
@@ -25,6 +26,7 @@ class Source:
     built_for: tuple[str, ...] = ()
     libraries: tuple[Path, ...] = ()
     borrows: bool = False
+    licences: tuple[Path, ...] = ()
 
     @property
     def python(self) -> str:
