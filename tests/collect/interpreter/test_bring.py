@@ -210,7 +210,9 @@ def test_the_licences_of_what_was_gathered_travel(made: Path) -> None:
         pytest.skip("this machine's packages are not Debian's")
     assert {"zlib1g.txt", "libssl3.txt"} <= set(texts)
     assert "OpenSSL" in (made / "licences" / "libssl3.txt").read_text()
-    assert "PYTHON SOFTWARE FOUNDATION LICENSE" in (made / "lib" / f"python{PYTHON}" / "LICENSE.txt").read_text()
+    assert (
+        "PYTHON SOFTWARE FOUNDATION LICENSE" in (made / "lib" / f"python{PYTHON}" / "LICENSE.txt").read_text()
+    )
 
 
 def test_an_older_c_library_is_refused_with_the_way_out(tmp_path: Path, here: Target, wish: Any) -> None:
