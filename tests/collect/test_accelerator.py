@@ -63,6 +63,7 @@ def test_torch_brings_its_own_libraries() -> None:
     [
         (UBUNTU, [model("cuda:1", "cpu")], "m: device cuda:1, cpu, but [target] names no cuda"),
         (UBUNTU, [model("tensorrt")], "m: device tensorrt, but [target] names no cuda"),
+        (replace(UBUNTU, cuda="12.4"), [model("tensorrt", "cuda")], "m: no release carries TensorRT"),
         (replace(UBUNTU, cuda="12.4"), [model()], '[target] cuda = "12.4", but no model has device = ["cuda"]'),
         (
             replace(UBUNTU, cuda="12.4"),

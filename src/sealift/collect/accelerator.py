@@ -96,6 +96,8 @@ def _contradictions(target: Target, models: Sequence[Placed]) -> list[str]:
         return [f'[target] cuda = "{target.cuda}", but no model has device = ["cuda"]']
     problems = []
     for model in wanting:
+        if any(device.startswith("tensorrt") for device in model.device):
+            problems.append(f'{model.name}: no release carries TensorRT; device = ["cuda"] needs none of it')
         engine = _engine_of(model)
         if not builds_for(target.cuda, engine):
             problems.append(f"{model.name}: {engine} has no build for CUDA {target.cuda}; {_who_has()}")
