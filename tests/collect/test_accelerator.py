@@ -13,6 +13,7 @@ from sealift.collect.layers import write_layers
 from sealift.collect.lock import collect_wheels, lock_wheels
 from sealift.collect.pip_download import CollectOptions
 from sealift.collect.runtime import BoxSide
+from sealift.collect.write_pylock import write_pylock
 from sealift.errors import UsageError
 from sealift.events import Silent
 from sealift.project.project import ModelEntry, PythonSources
@@ -171,7 +172,7 @@ def test_the_set_is_resolved_sorted_into_its_layers_and_unpacked(
 
 @pytest.mark.slow
 def test_the_lock_holds_them_too_and_brings_the_same_back(
-    gpu_shelf: Path, target_here: Target, box: BoxSide, options: CollectOptions
+    gpu_shelf: Path, target_here: Target, box: BoxSide, options: CollectOptions, tmp_path: Path
 ) -> None:
     target = replace(target_here, cuda="12.4")
     with_gpu = replace(
@@ -180,3 +181,10 @@ def test_the_lock_holds_them_too_and_brings_the_same_back(
     locked = lock_wheels(PythonSources(), target, options, box=with_gpu)
     assert {"onnxruntime-gpu", "cuda-toolkit", "nvidia-cudnn-cu12"} <= {each.name for each in locked.packages}
     assert "sympy" not in {each.name for each in locked.packages}
+    lock = tmp_path / "pylock.toml"
+    lock.write_text(write_pylock(locked, target))
+    again = collect_wheels(PythonSources(lock=lock), target, options, box=with_gpu)
+    assert {wheel.name: wheel.version for wheel in again.wheels if wheel.name in again.application} == {
+        each.name: each.version for each in locked.packages
+    }
+    assert "onnxruntime-gpu" in {wheel.name for wheel in again.runtime}
