@@ -20,6 +20,7 @@ from sealift.cli.screen import megabytes
 from sealift.errors import DigestMismatch, IncompatibleHost, MissingPart, SealiftError, UsageError
 from sealift.host import packages as system
 from sealift.host.packages import Lacking
+from sealift.inspect.visible import counted
 from sealift.install.install import Box
 from sealift.ledger.record import Event
 from sealift.store.files import storing
@@ -88,7 +89,7 @@ def equipment_steps(args: argparse.Namespace, bundle: VerifiedBundle, box: Box) 
     if not missing:
         return ()
     size = megabytes(sum(each.package.size for each in missing))
-    return (f"install {len(missing)} system packages from the bundle ({size}): {_names(missing)}",)
+    return (f"install {counted(len(missing), 'system package')} from the bundle ({size}): {_names(missing)}",)
 
 
 def _carried(prefix: Prefix, bundle: VerifiedBundle) -> SystemPackages | None:

@@ -62,7 +62,8 @@ def _refuse_twice(found: Sequence[SystemPackage]) -> None:
 def _notes(carried: SystemPackages, asked: Sequence[str], *, signed: bool) -> tuple[str, ...]:
     names = [package.name for package in carried.packages]
     shown = ", ".join(names[:_SHOWN]) + (f" and {len(names) - _SHOWN} more" if len(names) > _SHOWN else "")
-    notes = [f"{len(names)} system packages travel, {carried.size / 1e6:.1f} MB: {shown}"] if names else []
+    travel = "1 system package travels" if len(names) == 1 else f"{len(names)} system packages travel"
+    notes = [f"{travel}, {carried.size / 1e6:.1f} MB: {shown}"] if names else []
     there = [name for name in asked if name not in names]
     if there:
         notes.append(f"the box has already, so it does not travel: {', '.join(there)}")
