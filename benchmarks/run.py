@@ -15,6 +15,7 @@ SERVING = (
 )
 """Ours, the limit and the bare loop; the peers are installed and asked for by hand (benchmarks/serving/README.md)."""
 OPTIMIZE = ((HERE / "optimize" / "run.py", ()),)
+SIZE = ((HERE / "runtime_size" / "run.py", ()),)
 
 
 def main() -> int:
@@ -26,6 +27,7 @@ def main() -> int:
         *((path, ()) for path in sorted(HERE.glob("*.py")) if path.name != Path(__file__).name),
         *SERVING,
         *OPTIMIZE,
+        *SIZE,
     ]:
         title = (path.read_text().splitlines() or [""])[0].strip(chr(34))
         print(f"\n== {path.relative_to(HERE).with_suffix('')}: {title}", flush=True)

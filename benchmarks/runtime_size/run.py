@@ -10,8 +10,6 @@ import io
 import subprocess
 import sys
 import tempfile
-import time
-from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
@@ -23,7 +21,6 @@ from sealift.bundle.source import open_source
 from sealift.bundle.write import Endorse
 from sealift.cli.assembling import assemble
 from sealift.cli.pack import wheel_cache
-from sealift.collect.interpreter.bring import bring_interpreter
 from sealift.collect.pip_download import CollectOptions
 from sealift.demo.material import Material, default_cache, fetch_wheels, read_material
 from sealift.demo.project import build_model
@@ -52,6 +49,9 @@ PROJECT = """\
 name = "lite0"
 version = "1.0"
 
+[target]
+interpreter = "bundled"
+
 [model]
 path = "model.onnx"
 license = "Apache-2.0"
@@ -69,14 +69,6 @@ kind = "classes"
 labels = "labels.txt"
 top = 5
 """
-
-
-@dataclass(frozen=True)
-class Wish:
-    """No archive: the interpreter is made of this machine's own."""
-
-    interpreter_archive: None = None
-    interpreter_sha256: None = None
 
 
 class Photos:
@@ -124,9 +116,6 @@ def ours(scratch: Path) -> tuple[float, float]:
     """Pack Lite0 with a bundled interpreter; returns megabytes on the medium and on disk, and prints the parts."""
     project = load_project(write_project(scratch / "project"))
     target = target_for(project.target, read_host(), own_python())
-    started = time.perf_counter()
-    brought = bring_interpreter(Wish(), target, scratch / "tree" / "runtime" / "python", Silent())
-    print(f"interpreter: {brought.source}, glibc {brought.glibc}, {time.perf_counter() - started:.1f} s")
     options = CollectOptions(folder=scratch / "wheels", cache=wheel_cache())
     made = assemble(project, target, scratch / "tree", options)
     parts = Parts(
