@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import os
 import tempfile
-from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -85,6 +84,6 @@ def _stand_in(hands: Hands, collected: Collected, options: CollectOptions, folde
     return folder / "tree"
 
 
-def _record_with(interpreter: Interpreter, runs: Path, tree: Path, payloads: Path | None) -> Sequence[str]:
+def _record_with(interpreter: Interpreter, runs: Path, tree: Path, payloads: Path | None) -> tuple[str, ...]:
     given = [f"--payloads={payloads}"] if payloads else []
     return record_goldens(release_command(interpreter.path, runs, "_record", str(tree), *given))
