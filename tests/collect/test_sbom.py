@@ -10,7 +10,7 @@ from cyclonedx.validation.json import JsonStrictValidator
 
 from sealift import __version__
 from sealift.collect.lock import Collected
-from sealift.collect.sbom import BilledModel, software_bill
+from sealift.collect.sbom import BilledModel, BilledPart, software_bill
 from sealift.collect.wheel import LockedWheel
 from sealift.model.signature import Signature, TensorSpec
 
@@ -98,3 +98,22 @@ def test_the_same_release_gives_the_same_bytes_and_another_another_serial() -> N
     document, other = json.loads(first), json.loads(software_bill("fraud", "2", COLLECTED, (MODEL,), CREATED))
     assert document["metadata"]["timestamp"] == "2026-11-01T12:00:00+00:00"
     assert document["serialNumber"] != other["serialNumber"]
+
+
+def test_the_interpreter_and_system_packages_are_billed_with_what_is_known_of_them() -> None:
+    parts = (
+        BilledPart(
+            "cpython", "3.11.7", "runtime", "pkg:generic/python@3.11.7", "PSF-2.0", libraries=("libssl.so.3",)
+        ),
+        BilledPart(
+            "libgomp1", "12.2.0-14", "application", "pkg:deb/libgomp1@12.2.0-14?arch=amd64", sha256="ef" * 32
+        ),
+    )
+    text = software_bill("fraud", "1", COLLECTED, (), CREATED, parts).decode()
+    assert JsonStrictValidator(SchemaVersion.V1_6).validate_str(text) is None
+    found = {component["name"]: component for component in json.loads(text)["components"]}
+    assert found["cpython"]["licenses"] == [{"license": {"acknowledgement": "declared", "id": "PSF-2.0"}}]
+    assert properties(found["cpython"], "sealift:library") == ["libssl.so.3"]
+    assert found["libgomp1"]["purl"] == "pkg:deb/libgomp1@12.2.0-14?arch=amd64"
+    assert found["libgomp1"]["hashes"] == [{"alg": "SHA-256", "content": "ef" * 32}]
+    assert "licenses" not in found["libgomp1"]

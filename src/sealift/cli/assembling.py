@@ -6,7 +6,8 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
+from urllib.parse import quote
 
 from sealift import __version__
 from sealift.cli.recording import Hands, hands_for, record
@@ -16,7 +17,7 @@ from sealift.collect.layers import write_layers
 from sealift.collect.lock import Collected, collect_wheels
 from sealift.collect.pip_download import CollectOptions
 from sealift.collect.runtime import box_side_for
-from sealift.collect.sbom import BilledModel, software_bill
+from sealift.collect.sbom import BilledModel, BilledPart, software_bill
 from sealift.collect.shared_objects import check_shared_objects, glibc_floor_of
 from sealift.collect.system_packages.collect import collect_packages
 from sealift.collect.wheel import sha256_of
@@ -29,7 +30,10 @@ from sealift.pack.application import write_application
 from sealift.pack.gates import GateReport, Package, check_gates
 from sealift.project.project import Project
 from sealift.target.interpreter import bundled_interpreter
+from sealift.target.system_packages import FOLDER, LIST, decode_list
 from sealift.target.target import BUNDLED, Target, version_key
+
+CPYTHON_LICENCE: Final = "PSF-2.0"
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,7 +64,7 @@ def assemble(project: Project, target: Target, tree: Path, options: CollectOptio
     told = box.notes(target)
     collected = collect_wheels(project.python, target, options, box=box)
     _check_engines(application.models, collected)
-    gates = check_gates(project.gates, _packages(project, collected), None)
+    gates = check_gates(project.gates, _packages(project, target, collected), None)
     gates.require_passed()
     carried = carry_driver(project, target, tree / "application")
     carried += collect_packages(project, target, tree / "application", options.progress)
@@ -76,7 +80,7 @@ def assemble(project: Project, target: Target, tree: Path, options: CollectOptio
         target=_narrowed(target, project, collected, tree),
         checks=_checks(golden_notes, gates, application.notes, application.quality),
         provenance=_provenance(hands, brought),
-        bill=_bill(project, application.models, collected),
+        bill=_bill(project, application.models, collected, _parts(brought, tree / "application")),
         notes=notes + (brought.notes if brought else ()),
     )
 
@@ -122,7 +126,7 @@ def _check_engines(models: Sequence[ServedModel], collected: Collected) -> None:
         )
 
 
-def _packages(project: Project, collected: Collected) -> list[Package]:
+def _packages(project: Project, target: Target, collected: Collected) -> list[Package]:
     """Everything with a licence: wheels, sealift itself, and models that state one (one's own need not)."""
     parts = (("runtime", collected.runtime), ("dependencies", collected.dependencies))
     found = [
@@ -131,6 +135,8 @@ def _packages(project: Project, collected: Collected) -> list[Package]:
         for wheel in wheels
     ]
     found.append(Package("sealift", __version__, "Apache-2.0", "runtime"))
+    if target.interpreter == BUNDLED:
+        found.append(Package("cpython", target.python, CPYTHON_LICENCE, "runtime"))
     found += [
         Package(model.name, project.version, model.license, "application")
         for model in project.models
@@ -139,7 +145,28 @@ def _packages(project: Project, collected: Collected) -> list[Package]:
     return found
 
 
-def _bill(project: Project, models: Sequence[ServedModel], collected: Collected) -> Callable[[str], bytes]:
+def _parts(brought: Brought | None, application: Path) -> list[BilledPart]:
+    """The interpreter and the system packages, for the bill."""
+    found = []
+    if brought is not None:
+        purl = f"pkg:generic/python@{brought.version}"
+        found.append(
+            BilledPart(
+                "cpython", brought.version, "runtime", purl, CPYTHON_LICENCE, libraries=brought.libraries
+            )
+        )
+    listed = application / FOLDER / LIST
+    if listed.is_file():
+        carried = decode_list(listed.read_bytes())
+        for each in carried.packages:
+            purl = f"pkg:{carried.kind}/{each.name}@{quote(each.version)}?arch={each.architecture}"
+            found.append(BilledPart(each.name, each.version, "application", purl, sha256=each.sha256))
+    return found
+
+
+def _bill(
+    project: Project, models: Sequence[ServedModel], collected: Collected, parts: Sequence[BilledPart]
+) -> Callable[[str], bytes]:
     licences = {entry.name: entry.license for entry in project.models}
     billed = [
         BilledModel(
@@ -154,7 +181,7 @@ def _bill(project: Project, models: Sequence[ServedModel], collected: Collected)
 
     def bill(created: str) -> bytes:
         return software_bill(
-            project.name, project.version, collected, billed, datetime.fromisoformat(created)
+            project.name, project.version, collected, billed, datetime.fromisoformat(created), parts
         )
 
     return bill

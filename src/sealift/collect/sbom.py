@@ -36,13 +36,35 @@ class BilledModel:
     signature: Signature
 
 
+@dataclass(frozen=True, slots=True)
+class BilledPart:
+    """What travels and is neither wheel nor model: the interpreter, a package of the system.
+
+    `purl` is a package URL; `sha256` is of the file it came as, empty where there was none; `libraries` are files of
+    other origin inside it.
+    """
+
+    name: str
+    version: str
+    layer: str
+    purl: str
+    licence: str | None = None
+    sha256: str = ""
+    libraries: tuple[str, ...] = ()
+
+
 def software_bill(
-    name: str, version: str, collected: Collected, models: Sequence[BilledModel], created: datetime
+    name: str,
+    version: str,
+    collected: Collected,
+    models: Sequence[BilledModel],
+    created: datetime,
+    parts: Sequence[BilledPart] = (),
 ) -> bytes:
     """Write the bill of materials of one release.
 
-    The root component is the application; every wheel, sealift itself and every model are components with
-    their digest, licence and layer.
+    The root component is the application; every wheel, sealift itself, every model and what else travels are
+    components with their digest, licence and layer.
 
     Args:
         created: the release's own time, with a time zone.
@@ -52,7 +74,7 @@ def software_bill(
     bom.metadata.timestamp = created
     root = Component(name=name, version=version, type=ComponentType.APPLICATION, bom_ref="release")
     bom.metadata.component = root
-    components = list(_components(collected, models))
+    components = [*_components(collected, models), *map(_part, parts)]
     for component in components:
         bom.components.add(component)
     bom.register_dependency(root, components)
@@ -96,6 +118,22 @@ def _package(wheel: LockedWheel, layer: str) -> Component:
             Property(name="sealift:layer", value=layer),
             Property(name="sealift:wheel", value=wheel.filename),
             *(Property(name="sealift:licence-file", value=text) for text in wheel.licence_files),
+        ],
+    )
+
+
+def _part(part: BilledPart) -> Component:
+    return Component(
+        name=part.name,
+        version=part.version,
+        type=ComponentType.LIBRARY,
+        bom_ref=part.purl,
+        purl=PackageURL.from_string(part.purl),
+        hashes=[HashType(alg=HashAlgorithm.SHA_256, content=part.sha256)] if part.sha256 else [],
+        licenses=_licences(part.licence),
+        properties=[
+            Property(name="sealift:layer", value=part.layer),
+            *(Property(name="sealift:library", value=library) for library in part.libraries),
         ],
     )
 
