@@ -15,8 +15,11 @@ from hypothesis import strategies as st
 from onnx import TensorProto, helper
 
 from sealift.errors import ModelError
+from sealift.model.declaration import TensorInput, TensorOutput
 from sealift.model.engine_limits import ML, check_models, engine_problems, limits_of
 from sealift.model.onnx_header import OnnxHeader, read_header
+from sealift.model.service import ServedModel, Variant
+from sealift.model.signature import Signature
 
 BOX = {"onnxruntime": "1.16.3", "numpy": "1.26.4"}
 
@@ -105,6 +108,15 @@ def test_models_of_other_engines_are_passed_over(tmp_path: Path) -> None:
         Entry("c", tmp_path / "c.safetensors"),
     ]
     assert engine_problems(others, BOX) == ()
+
+
+def test_variants_travel_and_are_looked_at_too(tmp_path: Path) -> None:
+    old, new = written(tmp_path / "old.onnx", 17, 8), written(tmp_path / "new.onnx", 22, 8)
+    nothing = Signature(inputs=(), outputs=())
+    variants = (Variant("fp32", old), Variant("int8", new), Variant("bf16", new, engine="openvino"))
+    served = ServedModel("fraud", old, nothing, TensorInput(), TensorOutput(), variants=variants)
+    (problem,) = engine_problems([served], BOX)
+    assert problem.startswith("model fraud, variant int8 (new.onnx): expected opset 19 or older")
 
 
 def test_the_header_is_what_onnx_reads(tmp_path: Path) -> None:

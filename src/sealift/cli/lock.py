@@ -17,6 +17,7 @@ from sealift.collect.pip_download import CollectOptions
 from sealift.collect.runtime import box_side_for
 from sealift.collect.write_pylock import PYLOCK, size_of, write_pylock
 from sealift.errors import UsageError
+from sealift.model.engine_limits import check_models
 from sealift.project.file import load_project
 from sealift.project.project import PythonSources
 from sealift.store.files import write_file
@@ -61,6 +62,7 @@ def run(args: argparse.Namespace) -> int:
         )
         sources = _wanted(project.python)
         locked = lock_wheels(sources, target, options, box=box_side_for(project.models, target))
+        check_models(project.models, {each.name: each.version for each in (*locked.packages, *locked.own)})
         near = replace(options, find_links=(*sources.find_links, *options.find_links))
         imports = _imports(args, locked, target, near)
     path = project.root / PYLOCK

@@ -14,6 +14,7 @@ from typing import Final, Protocol
 from sealift.errors import ModelError
 from sealift.model.engines import default_engine
 from sealift.model.onnx_header import OnnxHeader, read_header
+from sealift.model.service import ServedModel
 
 ENGINE_PACKAGES: Final = ("onnxruntime", "onnxruntime-gpu")
 """The builds of the engine, by normalised name; a release has one of them."""
@@ -119,10 +120,20 @@ def engine_problems(models: Iterable[NamedModel], packages: Mapping[str, str]) -
 
 def _problems(models: Iterable[NamedModel], limits: EngineLimits) -> Iterator[str]:
     for model in models:
-        if (model.engine or default_engine(model.path)) != "onnxruntime" or model.path.suffix != ".onnx":
-            continue
-        for misfit in engine_misfits(read_header(model.path), limits):
-            yield f"model {model.name} ({model.path.name}): {misfit}"
+        for label, path, engine in _files(model):
+            if (engine or default_engine(path)) != "onnxruntime" or path.suffix != ".onnx":
+                continue
+            for misfit in engine_misfits(read_header(path), limits):
+                yield f"{label} ({path.name}): {misfit}"
+
+
+def _files(model: NamedModel) -> Iterator[tuple[str, Path, str]]:
+    """What to call it, file and engine: the model's own, and those of its variants that are other files."""
+    yield f"model {model.name}", model.path, model.engine
+    if isinstance(model, ServedModel):
+        for variant in model.variants:
+            if variant.path != model.path:
+                yield f"model {model.name}, variant {variant.name}", variant.path, variant.engine
 
 
 def check_models(models: Iterable[NamedModel], packages: Mapping[str, str]) -> None:
