@@ -62,7 +62,7 @@ def run(args: argparse.Namespace) -> int:
         )
         sources = _wanted(project.python)
         locked = lock_wheels(sources, target, options, box=box_side_for(project.models, target))
-        check_models(project.models, {each.name: each.version for each in (*locked.packages, *locked.own)})
+        check_models(project.models, _versions(locked))
         near = replace(options, find_links=(*sources.find_links, *options.find_links))
         imports = _imports(args, locked, target, near)
     path = project.root / PYLOCK
@@ -78,6 +78,12 @@ def run(args: argparse.Namespace) -> int:
     notes = (*locked.notes, *imports.notes)
     print_result(args, result, _text(replace(locked, notes=notes), target, path, project.python))
     return 0
+
+
+def _versions(locked: Locked) -> dict[str, str]:
+    """Of everything that the release gets, by normalised name."""
+    own = {pin.name: pin.version for pin in locked.own}
+    return own | {package.name: package.version for package in locked.packages}
 
 
 def _imports(args: argparse.Namespace, locked: Locked, target: Target, options: CollectOptions) -> Imports:
