@@ -43,7 +43,7 @@ GROUPS: Final[dict[str, dict[str, str]]] = {
         "audit": "show and verify the log of what was done",
     },
     "More": {
-        "export": "write a bundle as a container image, for tools that know nothing of bundles",
+        "export": "a bundle as a container image or on a medium; sealift itself as one file",
         "bench": "how much a service takes: latency against rate, and the knee",
         "demo": "the whole journey with a real model, in about two minutes",
     },
