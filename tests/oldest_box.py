@@ -12,7 +12,7 @@ from pathlib import Path
 ROOT = Path(__file__).parents[1]
 ROOMS = (
     "engine", "model", "check", "serve", "store", "install", "bundle", "trust", "seal", "ledger", "meter",
-    "observe", "inspect", "host", "target", "cli", "killing", "attacks",
+    "observe", "inspect", "host", "target", "tool", "cli", "killing", "attacks",
 )  # fmt: skip
 PART = ("engine", "model", "check", "serve", "install")
 """Their fast tests alone are the part: where arrays, photos and requests meet the engine; a third of a minute."""
