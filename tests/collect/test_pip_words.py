@@ -83,7 +83,7 @@ def test_a_wrong_digest_is_a_matter_of_trust() -> None:
 )
 def test_other_failures_are_said_in_words(text: str, kind: type[Exception], said: str) -> None:
     error = translated(text)
-    assert type(error) is kind
+    assert isinstance(error, kind)
     assert said in str(error)
 
 

@@ -164,9 +164,7 @@ def _imported(modules: Mapping[str, str], trees: Sequence[Path], interpreter: Pa
                 continue
             sentence = f"import {module} ({modules[module]}): {said}"
             if library := re.search(r"(\S+): cannot open shared object file", said):
-                notes.append(
-                    f"{sentence}; the box must have {library[1]}, for this machine does not: [target.packages]"
-                )
+                notes.append(f"{sentence}; this machine lacks {library[1]}, the box must not")
             else:
                 failures.append(sentence)
         left = [module for module in left if module not in told]

@@ -99,7 +99,6 @@ def mend(
     """
     search = _Search(question, offers, dict(replaced), time.monotonic() + LONGEST_S)
     outcome: Outcome = search.tried([search.replaced])[0] if replaced else failed
-    given = set(replaced)
     while isinstance(outcome, Conflict | NotFound):
         search.conflicts.append(outcome)
         following = _relax_one(search, outcome)
@@ -108,7 +107,6 @@ def mend(
         outcome = following
     if outcome is None:
         return Mended({}, False, tuple(search.conflicts), search.runs)
-    outcome = _restored(search, given, outcome)
     changes = {
         at: None if demand is None else outcome[demand.name].version
         for at, demand in sorted(search.replaced.items())
@@ -141,14 +139,16 @@ def _relax_one(search: _Search, failed: Conflict | NotFound) -> Outcome:
     outcome = search.tried([{**search.replaced, **everything}])[0]
     if isinstance(outcome, Conflict | NotFound) and set(_blamed(search, outcome)) <= set(blamed):
         return None
-    search.replaced = {**search.replaced, **everything}
-    return outcome
+    before, search.replaced = search.replaced, {**search.replaced, **everything}
+    return _restored(search, before, outcome) if isinstance(outcome, dict) else outcome
 
 
-def _restored(search: _Search, given: set[int], solved: dict[str, Found]) -> dict[str, Found]:
+def _restored(
+    search: _Search, before: Mapping[int, Demand | None], solved: dict[str, Found]
+) -> dict[str, Found]:
     """Take back every relaxed demand that turns out not to have been in the way."""
-    for at in [at for at in search.replaced if at not in given]:
-        if len(search.replaced) < 2 or not search.may_go_on:
+    for at in [at for at in search.replaced if at not in before]:
+        if not search.may_go_on:
             break
         without = {place: demand for place, demand in search.replaced.items() if place != at}
         outcome = search.tried([without])[0]

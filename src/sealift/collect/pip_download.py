@@ -8,7 +8,7 @@ from pathlib import Path
 
 from sealift.collect.found import Found, read_report
 from sealift.collect.pip_run import run_pip, target_arguments
-from sealift.collect.pip_words import Conflict, failure
+from sealift.collect.pip_words import Conflict, Unclear, failure
 from sealift.collect.wheel import sha256_of
 from sealift.errors import UsageError
 from sealift.events import Progress, Silent
@@ -60,9 +60,12 @@ def resolve(request: Request, target: Target, options: CollectOptions, folder: P
     """
     report = folder / "report.json"
     arguments = ["install", "--dry-run", "--ignore-installed", "--report", str(report)]
-    arguments += ["--target", str(folder / "nowhere"), "--use-feature", "fast-deps"]
+    arguments += ["--target", str(folder / "nowhere")]
     options.progress.start("resolve")
-    sizes = _run(arguments, request, target, options, folder)
+    try:
+        sizes = _run([*arguments, "--use-feature", "fast-deps"], request, target, options, folder)
+    except Unclear:  # an index may fail at a request for a part of a file, where the whole file is to be had
+        sizes = _run(arguments, request, target, options, folder)
     found = read_report(report, sizes)
     bare = [each for each in found if not each.sha256]
     return found if not bare else tuple(_hashed(found, bare, target, options, folder))

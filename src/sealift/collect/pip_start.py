@@ -75,11 +75,19 @@ def main(order: Path) -> int:
 
     code = 0
     for arguments in told["runs"]:
-        code = pip(arguments)
+        code = _run(pip, arguments)
         if len(told["runs"]) > 1:
             _say(f"{END_OF_RUN} {code}")
     Path(told["files"]).write_text(json.dumps(files), encoding="utf-8")
     return code
+
+
+def _run(pip: Callable[[list[str]], int], arguments: list[str]) -> int:
+    """pip's exit code, also where it leaves by the back door (`--version`, a wrong option)."""
+    try:
+        return pip(arguments)
+    except SystemExit as left:
+        return left.code if isinstance(left.code, int) else 0 if left.code is None else 2
 
 
 def _say(text: str) -> None:

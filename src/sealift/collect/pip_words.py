@@ -21,6 +21,10 @@ class Conflict(Exception):
         self.constrained = frozenset(match[1].lower().replace("_", "-") for match in found if match)
 
 
+class Unclear(UsageError):
+    """pip failed in a way that is not one of those known here; its own words are the problems."""
+
+
 class NotFound(UsageError):
     """No wheel was found for `wanted` (a requirement as pip quotes it): the name is unknown, has no wheel for the
     target, or none of that version. `asker` is the package whose metadata wants it, or empty."""
@@ -53,8 +57,8 @@ def failure(lines: Sequence[str], target: Target, folder: Path) -> SealiftError 
     if "No space left on device" in text:
         return NoSpace(f"No space left for wheels in {folder}.")
     if match := re.search(r"No matching distribution found for (.+)", text):
-        return _not_found(match[1].strip(), lines, target)
-    return UsageError(
+        return _not_found(re.sub(r" \(from .+\)$", "", match[1].strip()), lines, target)
+    return Unclear(
         "pip could not collect the wheels.",
         problems=[line.removeprefix("ERROR: ") for line in lines if line.startswith("ERROR")] or lines[-3:],
     )
