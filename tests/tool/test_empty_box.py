@@ -88,6 +88,8 @@ def full_stick(stick: Stick) -> Stick:
         '[target]\npython = "3.11"\ninterpreter = "bundled"\n'
     )
     (stick.folder / "case.json").write_text('{"inputs": {"x": [[1.0, 2.0, 3.0]]}}')
+    update = ("export", "bootstrap", "-o", "same.sealift", *SIGNING, "--json")
+    assert json.loads(sealift(*update, cwd=stick.folder))["identity"] == stick.exported["identity"]
     sealift("pack", ".", "-o", "fraud-1.0.sealift", *SIGNING, cwd=stick.folder)
     stick.newer("9.1", 11, {})
     future = "from __future__ import annotations\n"
@@ -118,6 +120,9 @@ def test_a_box_with_nothing_serves_and_changes_its_sealift_under_way(box: BareBo
     assert box.run(elsewhere).out == ""
     assert box.run("ls -A /opt/sealift").out.split() == ["bin", "current", "releases", "store"]
     assert "is active already, nothing to do" in box.run(f"sh {STICK}/{RUN} --no-input").out
+
+    said = box.run(f"{COMMAND} install {STICK}/same.sealift --no-input")
+    assert "is active already, nothing to do" in said.out
 
     box.run(f"{COMMAND} install {STICK}/fraud-1.0.sealift --no-input")
     with _served(box):

@@ -18,6 +18,7 @@ from sealift.inspect.models import SERVICE, Model, read_models
 from sealift.inspect.node import parse
 from sealift.inspect.quality import CHECK
 from sealift.inspect.standing import Standing
+from sealift.store.prefix import TOOL
 
 MAX_AGE_DAYS: Final = 400
 _CLOCKS_DIFFER_S: Final = 86_400
@@ -142,7 +143,7 @@ def _warnings(contents: Contents, no_bill: bool, no_service: bool, now: float) -
     found = [*_age(contents.bundle.release.created, now)]
     if no_bill:
         found.append(_absent(contents, BILL, "packages and licences are not listed"))
-    if no_service:
+    if no_service and contents.bundle.release.product != TOOL:
         found.append(_absent(contents, SERVICE, "models are not listed"))
     return tuple(found)
 
