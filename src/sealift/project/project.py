@@ -36,7 +36,8 @@ class TargetWish:
     `interpreter` is `"system"`, `"bundled"` or an absolute path *on the box*; None: bundled where the preset's
     own Python is another than `python`, else system. `interpreter_archive` is what a bundled one is taken from, a
     file or the URL of one with its `interpreter_sha256`; None: this machine's CPython of that X.Y.
-    `python` is `"3.11"`; `glibc` is `"2.31"`; `platform` is `"linux-x86_64"`.
+    `python` is `"3.11"`; `glibc` is `"2.31"`; `platform` is `"linux-x86_64"`. `never_loaded` are patterns of
+    shared objects, by their path inside a layer, that are not held against the target.
     """
 
     preset: str | None = None
@@ -49,6 +50,7 @@ class TargetWish:
     interpreter_archive: Path | str | None = None
     interpreter_sha256: str | None = None
     cuda: str | None = None
+    never_loaded: tuple[str, ...] = ()
     driver_installer: Path | None = None
     packages: SystemPackages = field(default_factory=SystemPackages)
 

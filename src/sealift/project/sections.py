@@ -53,6 +53,9 @@ _RPM_SOURCE: Final = Form(re.compile(r"(https?|file)://\S+"), "the address of a 
 _INTERPRETER: Final = Form(
     re.compile(r"system|bundled|/[^\0]*[^/\0]"), '"system", "bundled" or an absolute path on the box'
 )
+_OBJECT: Final = Form(
+    re.compile(r"[^\s/*\0][^\s\0]{0,199}"), 'a path inside the wheel, or a pattern such as "cv2/qt/plugins/*"'
+)
 _ARCHIVE_URL: Final = re.compile(r"(https|file)://[^\s\0]+")
 _SHA256: Final = Form(re.compile(r"[0-9a-f]{64}"), "the sha256 of the archive, 64 hex digits")
 _LICENCE: Final = Form(
@@ -103,6 +106,7 @@ def read_target(document: Section) -> TargetWish:
         interpreter_archive=_interpreter_archive(section),
         interpreter_sha256=section.text("interpreter_sha256", None, _SHA256),
         cuda=section.text("cuda", None, _CUDA),
+        never_loaded=section.texts("never_loaded", (), _OBJECT),
         driver_installer=section.path_to("driver_installer", "file"),
         packages=_system_packages(section),
     )
