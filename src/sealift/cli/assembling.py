@@ -71,7 +71,7 @@ def assemble(project: Project, target: Target, tree: Path, options: CollectOptio
     brought = _bring(project, target, tree, options.progress)
     hands = hands_for(target, collected, tree)
     left_out = write_layers(collected, tree, hands.interpreter.path, options.progress)
-    unresolved = check_shared_objects(tree, target)
+    unresolved = check_shared_objects(tree, target, project.target.never_loaded)
     options.progress.start("record golden inputs")
     golden_notes = record(hands, tree, project.golden, collected, options)
     notes = (*application.notes, *golden_notes, *told, *collected.notes, *carried, *left_out, *unresolved)
@@ -192,4 +192,6 @@ def _narrowed(target: Target, project: Project, collected: Collected, tree: Path
     more than its objects keep."""
     if project.target.glibc or project.target.preset:
         return target
-    return replace(target, glibc=max(collected.glibc, glibc_floor_of(tree), key=version_key))
+    return replace(
+        target, glibc=max(collected.glibc, glibc_floor_of(tree, project.target.never_loaded), key=version_key)
+    )
