@@ -13,7 +13,8 @@ from tests.tool.small_tools import Tools
 
 from sealift import __version__
 from sealift.cli.tool_making import ToolWish, help_pages, target_of
-from sealift.errors import IncompatibleHost, SealiftError, UsageError
+from sealift.errors import IncompatibleHost, ProjectError, SealiftError, UsageError
+from sealift.project.file import load_project
 from sealift.store.prefix import private
 from sealift.target.interpreter import own_base
 from sealift.tool.make import ToolFacts, require_may_sign, write_application
@@ -90,3 +91,14 @@ def test_a_release_for_a_newer_sealift_says_what_to_carry(tmp_path: Path) -> Non
         "carry sealift 99.3 or newer: `sealift export bootstrap` on the packing machine; nothing was changed"
     )
     assert not fake.prefix.releases("sealift").exists()
+
+
+def test_no_project_may_have_the_tools_name(tmp_path: Path) -> None:
+    (tmp_path / "m.onnx").write_bytes(b"")
+    (tmp_path / "sealift.toml").write_text(
+        '[project]\nname = "sealift"\nversion = "1.0"\n[model]\npath = "m.onnx"\n'
+    )
+    with pytest.raises(ProjectError) as caught:
+        load_project(tmp_path)
+    said = "\n".join([caught.value.message, *caught.value.problems])
+    assert "[project] name: 'sealift' is sealift itself; give the project another name" in said
