@@ -107,9 +107,11 @@ def mend(
         outcome = following
     if outcome is None:
         return Mended({}, False, tuple(search.conflicts), search.runs)
+    demands = question.demands.demands
     changes = {
         at: None if demand is None else outcome[demand.name].version
         for at, demand in sorted(search.replaced.items())
+        if demand is None or not demands[at].requirement.specifier.contains(outcome[demand.name].version)
     }
     return Mended(changes, True, tuple(search.conflicts), search.runs)
 
@@ -117,44 +119,32 @@ def mend(
 def _relax_one(search: _Search, failed: Conflict | NotFound) -> Outcome:
     """Put one relaxed demand into the state, the one that changes least, and say what came of it; None: no way.
 
-    A set beats getting further; where no single demand helps, all that take part give way at once.
+    It is looked for among the demands that take part and without the others: another conflict, which pip might
+    name in its stead, must not look like a step forward. Where no single one helps, all of them give way.
     """
     blamed = _blamed(search, failed)
-    states: list[dict[int, Demand | None]] = []
+    others: dict[int, Demand | None] = dict.fromkeys(
+        at for at in range(len(search.question.demands.demands)) if at not in blamed
+    )
+    widest: dict[int, Demand | None] = {}
     for tier in (0, 1):
         options = {at: wider for at in blamed if (wider := _relaxed(search, at, tier)) is not None}
-        states = [{**search.replaced, at: demand} for at, demand in options.items()]
-        outcomes = list(zip(options, states, search.tried(states), strict=False))
-        solved = [each for each in outcomes if isinstance(each[2], dict)]
-        further = [each for each in outcomes if _is_further(each[2], failed, each[0], search)]
-        if best := min(solved, key=lambda each: _distance(search, each[0], each[2]), default=None):
-            search.replaced = best[1]
-            return best[2]
-        if further:
-            search.replaced = further[0][1]
-            return further[0][2]
-    everything = dict(item for state in states for item in state.items())
-    if len(states) < 2 or not search.may_go_on:
-        return None
-    outcome = search.tried([{**search.replaced, **everything}])[0]
-    if isinstance(outcome, Conflict | NotFound) and set(_blamed(search, outcome)) <= set(blamed):
-        return None
-    before, search.replaced = search.replaced, {**search.replaced, **everything}
-    return _restored(search, before, outcome) if isinstance(outcome, dict) else outcome
-
-
-def _restored(
-    search: _Search, before: Mapping[int, Demand | None], solved: dict[str, Found]
-) -> dict[str, Found]:
-    """Take back every relaxed demand that turns out not to have been in the way."""
-    for at in [at for at in search.replaced if at not in before]:
-        if not search.may_go_on:
+        widest |= options
+        states = [{**search.replaced, **others, at: demand} for at, demand in options.items()]
+        solved = [
+            (at, outcome)
+            for at, outcome in zip(options, search.tried(states), strict=False)
+            if isinstance(outcome, dict)
+        ]
+        if solved:
+            best, _ = min(solved, key=lambda each: _distance(search, *each))
+            search.replaced = {**search.replaced, best: options[best]}
             break
-        without = {place: demand for place, demand in search.replaced.items() if place != at}
-        outcome = search.tried([without])[0]
-        if isinstance(outcome, dict):
-            search.replaced, solved = without, outcome
-    return solved
+    else:
+        if not widest:
+            return None
+        search.replaced = {**search.replaced, **widest}
+    return search.tried([search.replaced])[0] if search.may_go_on else None
 
 
 def _blamed(search: _Search, failed: Conflict | NotFound) -> list[int]:
@@ -210,13 +200,6 @@ def exact_version(demand: Demand) -> Version | None:
     if len(specifiers) == 1 and specifiers[0].operator == "==" and "*" not in specifiers[0].version:
         return Version(specifiers[0].version)
     return None
-
-
-def _is_further(outcome: Outcome, failed: Conflict | NotFound, at: int, search: _Search) -> bool:
-    """Claims that another failure came instead, which the relaxed demand has no part in."""
-    if not isinstance(outcome, Conflict | NotFound) or str(outcome) == str(failed):
-        return False
-    return at not in _blamed(search, outcome)
 
 
 def _distance(search: _Search, at: int, outcome: Outcome) -> tuple[int, ...]:
