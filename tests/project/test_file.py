@@ -119,7 +119,7 @@ def test_the_smallest_project_has_the_defaults_of_the_design(folder: Path) -> No
             ),
         ),
         target=TargetWish(),
-        python=PythonSources(),
+        python=PythonSources(find_links=(str(folder / "vendor"),)),
         optimize=Optimize(),
         slo=Slo(latency_p99_ms=None, availability=None),
         limits=Limits(max_model_mb=1024, max_memory_mb=None),
@@ -159,7 +159,7 @@ def test_the_example_of_the_design_is_read_in_full(folder: Path) -> None:
             interpreter="bundled",
             cuda="12.4",
         ),
-        python=PythonSources(requirements=folder / "requirements.txt"),
+        python=PythonSources(requirements=folder / "requirements.txt", find_links=(str(folder / "vendor"),)),
         optimize=Optimize(
             candidates=("fp32", "bf16", "int8-static"),
             calibration=folder / "data/calibration",
