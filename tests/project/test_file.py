@@ -32,7 +32,7 @@ from sealift.project.project import (
     Slo,
     TargetWish,
 )
-from sealift.target.presets import PRESETS, presets
+from sealift.target.presets import PRESETS
 
 SMALLEST = '[project]\nname = "fraud"\nversion = "1.0"\n[model]\npath = "model.onnx"\n'
 DESIGN = """\
@@ -154,7 +154,6 @@ def test_the_example_of_the_design_is_read_in_full(folder: Path) -> None:
         target=TargetWish(
             preset="ubuntu-20.04",
             glibc="2.31",
-            kernel="5.4",
             python="3.11",
             interpreter="bundled",
             cuda="12.4",
@@ -314,7 +313,7 @@ def test_a_preset_gives_the_c_library_and_leaves_the_platform_open(folder: Path,
     text = f'{SMALLEST}[target]\npreset = "{preset}"\n'
     target = read(folder, text).target
     assert (target.glibc, target.platform) == (PRESETS[preset], None)
-    assert target.kernel == presets()[preset].kernel
+    assert target.kernel is None
     text += f'glibc = "{PRESETS[preset]}"\nplatform = "linux-aarch64"\n'
     assert read(folder, text).target.platform == "linux-aarch64"
 

@@ -20,7 +20,7 @@ from sealift.project.project import (
     TargetWish,
 )
 from sealift.project.section import POSITIVE, Form, Range, Section
-from sealift.target.presets import PRESETS, presets
+from sealift.target.presets import PRESETS
 
 NAME: Final = Form(
     re.compile(r"[a-z0-9][a-z0-9._-]{0,63}"),
@@ -92,7 +92,7 @@ def read_name_and_version(document: Section) -> tuple[str, str]:
 
 
 def read_target(document: Section) -> TargetWish:
-    """`[target]`; a preset fills in the C library and the kernel."""
+    """`[target]`; a preset fills in the C library."""
     section = document.child("target")
     section.allow_only(SECTION_KEYS["target"])
     wish = TargetWish(
@@ -156,7 +156,7 @@ def _with_preset(section: Section, wish: TargetWish) -> TargetWish:
     if wish.glibc not in (None, glibc):
         text = f"expected {quoted(glibc)}, which preset {quoted(wish.preset)} stands for"
         section.refuse("glibc", f"{text}, got {shown(wish.glibc)}; leave one of the two out")
-    return replace(wish, glibc=glibc, kernel=wish.kernel or presets()[wish.preset].kernel)
+    return replace(wish, glibc=glibc)
 
 
 def read_python(document: Section) -> PythonSources:
