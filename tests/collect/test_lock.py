@@ -257,6 +257,20 @@ def test_a_freeze_that_contradicts_itself_is_taken_as_it_worked(collect: Collect
     assert "needs-old needs boxnum<2, found 2.0" in collected.notes
 
 
+def test_a_freeze_that_contradicts_itself_and_cannot_be_had_is_explained_whole(collect: Collector) -> None:
+    freeze = collect.file("freeze.txt", "needs-old==1.0\nboxnum==2.0\napp-web==9.9\nnobody-has-this==1.0\n")
+    with pytest.raises(UsageError) as caught:
+        collect(PythonSources(freeze=freeze))
+    said = "\n".join(caught.value.problems)
+    assert "freeze.txt line 3: app-web==9.9: no wheel for the target; the newest that has one is 3.0" in said
+    assert (
+        "freeze.txt line 4: nobody-has-this==1.0: no package is called nobody-has-this where pip looks"
+        in said
+    )
+    assert caught.value.next_step is not None
+    assert "freeze.txt line 3: app-web==9.9 -> app-web==3.0" in caught.value.next_step
+
+
 def test_markers_of_another_python_bring_what_this_one_would_not_need(
     collect: Collector, shelf: Path, make_wheel: MakeWheel
 ) -> None:

@@ -170,7 +170,7 @@ def _resolved(question: Question, *, frozen: bool) -> Application:
         wheels, lenient = _answered(question, frozen), False
     except Conflict as conflict:
         notes = [*notes, *(f"pip freeze contradicts itself: {line}" for line in conflict.lines)]
-        wheels, lenient = question.answer(dependencies=False), True
+        wheels, lenient = _as_frozen(question, conflict), True
     return Application(
         wheels,
         tuple(question.roots),
@@ -179,6 +179,14 @@ def _resolved(question: Question, *, frozen: bool) -> Application:
         notes=tuple(notes),
         options=tuple(demands.options),
     )
+
+
+def _as_frozen(question: Question, conflict: Conflict) -> dict[str, Found]:
+    """What contradicts itself, as it stands. Raises: UsageError: not even that can be had for the target."""
+    try:
+        return question.answer(dependencies=False)
+    except NotFound as missing:
+        raise explained(question, conflict) from missing
 
 
 def _answered(question: Question, frozen: bool) -> dict[str, Found]:
