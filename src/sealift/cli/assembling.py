@@ -12,6 +12,7 @@ from urllib.parse import quote
 from sealift import __version__
 from sealift.cli.recording import Hands, hands_for, record
 from sealift.collect.driver import carry_driver
+from sealift.collect.import_test import try_tree
 from sealift.collect.interpreter.bring import Brought, bring_interpreter
 from sealift.collect.layers import write_layers
 from sealift.collect.lock import Collected, collect_wheels
@@ -72,9 +73,19 @@ def assemble(project: Project, target: Target, tree: Path, options: CollectOptio
     hands = hands_for(target, collected, tree)
     left_out = write_layers(collected, tree, hands.interpreter.path, options.progress)
     unresolved = check_shared_objects(tree, target, project.target.never_loaded)
+    imports = _imports(hands, collected, tree, options.progress)
     options.progress.start("record golden inputs")
     golden_notes = record(hands, tree, project.golden, collected, options)
-    notes = (*application.notes, *golden_notes, *told, *collected.notes, *carried, *left_out, *unresolved)
+    notes = (
+        *application.notes,
+        *golden_notes,
+        *told,
+        *collected.notes,
+        *carried,
+        *left_out,
+        *unresolved,
+        *imports,
+    )
     return Assembled(
         tree=tree,
         target=_narrowed(target, project, collected, tree),
@@ -91,6 +102,15 @@ def _bring(project: Project, target: Target, tree: Path, progress: Progress) -> 
         return None
     folder = bundled_interpreter(tree, target.python).parent.parent
     return bring_interpreter(project.target, target, folder, progress)
+
+
+def _imports(hands: Hands, collected: Collected, tree: Path, progress: Progress) -> tuple[str, ...]:
+    """What was asked for and does not import; a note, for the handler may never import it: recording decides."""
+    if not hands.native:
+        return ()
+    progress.start("import what was asked for")
+    imports = try_tree(collected, tree, hands.interpreter.path)
+    return (*imports.notes, *(f"does not import here: {failure}" for failure in imports.failures))
 
 
 def _provenance(hands: Hands, brought: Brought | None) -> dict[str, Any]:

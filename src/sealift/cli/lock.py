@@ -61,21 +61,22 @@ def run(args: argparse.Namespace) -> int:
             progress=progress,
         )
         sources = _wanted(project.python)
-        locked = lock_wheels(sources, target, options, box=box_side_for(project.models, target))
+        box = box_side_for(project.models, target)
+        locked = lock_wheels(sources, target, options, box=box)
         check_models(project.models, _versions(locked))
         near = replace(options, find_links=(*sources.find_links, *options.find_links))
         imports = _imports(args, locked, target, near)
     path = project.root / PYLOCK
     write_file(path, write_pylock(locked, target).encode())
+    notes = (*box.notes(target), *locked.notes, *imports.notes)
     result = {
         "imported": list(imports.tested),
-        "notes": [*locked.notes, *imports.notes],
+        "notes": list(notes),
         "packages": [package.name for package in locked.packages],
         "path": str(path),
         "size": size_of(locked.packages),
         "target": target.to_json(),
     }
-    notes = (*locked.notes, *imports.notes)
     print_result(args, result, _text(replace(locked, notes=notes), target, path, project.python))
     return 0
 
