@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from pathlib import Path
 
 import pytest
@@ -51,7 +52,7 @@ def test_a_licence_outside_the_list_and_a_known_vulnerability_are_refused_togeth
     assert "the gates of the project file refuse this release" in said
     assert "GHSA-test-0000-0000" in said
     assert "onnxruntime" not in said.split("refuse this release")[1].split("next:")[0]
-    assert "flatbuffers 25.12.19 (runtime)" in said
+    assert re.search(r"protobuf [0-9.]+ \(runtime\)", said)
 
 
 def test_a_bundle_above_its_size_is_refused_before_it_takes_its_place(desk: Path) -> None:

@@ -148,20 +148,6 @@ def _fetch(own: Sequence[Pin], application: Application, bench: Bench) -> dict[s
     return {file.wheel.name: file for file in map(read_wheel, paths)}
 
 
-def _check_ranges(moved: Sequence[Pin], given: dict[str, str], box: BoxSide) -> None:
-    problems = [
-        f"{pin.name}: the application brings {given[pin.name]}, sealift's box side runs with {span}"
-        for pin in moved
-        if not (span := box.range_of(pin.name)).contains(given[pin.name], prereleases=True)
-    ]
-    if problems:
-        raise UsageError(
-            "The application and sealift's own box side ask for versions that exclude each other.",
-            next_step="change the version in the project's requirements or lock",
-            problems=problems,
-        )
-
-
 def _check_digests(wheels: dict[str, WheelFile], pins: Sequence[Pin], local: frozenset[str]) -> None:
     """Whatever way a wheel came, a known digest holds. (A local file is the engineer's own choice.)"""
     known: dict[tuple[str, str], set[str]] = {}
