@@ -72,7 +72,7 @@ test-box-2.17: $(OLDEST_STAMP)
 
 # Two processes side by side: the tests that mostly wait for real parts, and all the others. Each has a folder for
 # temporary files of its own: pytest's cleaning up at the end of one would meet the other's.
-WAITING := tests/journey tests/killing tests/systemd
+WAITING := tests/journey tests/killing tests/systemd tests/tool tests/scale tests/cli
 test: $(STAMP) lint
 	apart=$$(mktemp -d /tmp/sXXXX); \
 	PYTEST_DEBUG_TEMPROOT=$$apart $(BIN)/python -m pytest -q $(WAITING) > .waiting.log 2>&1 & waiting=$$!; \
