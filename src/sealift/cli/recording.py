@@ -16,7 +16,7 @@ from sealift.collect.alike import collect_alike
 from sealift.collect.layers import write_layers
 from sealift.collect.lock import Collected
 from sealift.collect.pip_download import CollectOptions
-from sealift.errors import SealiftError
+from sealift.errors import UsageError
 from sealift.store.releases import release_command
 from sealift.target.host import Host, read_host
 from sealift.target.interpreter import Interpreter, bundled_interpreter, find_interpreter, own_base
@@ -57,14 +57,15 @@ def record(
 ) -> tuple[str, ...]:
     """Write `tree/application/goldens`; returns sentences for people.
 
-    Raises: UsageError: a model does not load, or a given golden input does not run on it.
+    Raises: UsageError: a model does not load, or a given golden input does not run on it. DigestMismatch: a build for
+        this machine is not the one that sealift has locked.
     """
     if hands.native:
         return _record_with(hands.interpreter, tree, tree, payloads)
     with tempfile.TemporaryDirectory(dir=tree.parent, prefix="stand-in-") as folder:
         try:
             stand_in = _stand_in(hands, collected, options, Path(folder))
-        except SealiftError as error:
+        except UsageError as error:  # a full disk or a wrong digest is no reason to go on without
             reason = error.problems[0] if error.problems else error.message
             return (
                 f"the release is not golden-checked: it does not run on {hands.here.platform}, and the same versions "
