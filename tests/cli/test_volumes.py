@@ -15,6 +15,7 @@ from tests.killing import tiny
 from tests.killing.forks import Forks
 from tests.made_bundles import Signer, make_signer, tree_hash
 from tests.made_volumes import DyingMedium, flip, write_volumes
+from tests.tool.small_tools import Tools
 
 from sealift.bundle.volumes import Volumes, read_volume
 from sealift.cli import main, receiving
@@ -434,3 +435,17 @@ def copy_whole(template: Path, destination: Path) -> None:
     """Partials are written in place: no hard links."""
     shutil.rmtree(destination, ignore_errors=True)
     shutil.copytree(template, destination, symlinks=True)
+
+
+def test_sealifts_own_update_wants_all_its_volumes_at_once_and_changes_nothing_without(scene: Scene) -> None:
+    tools = Tools(scene.usb.parent)
+    packed = tools.pack(files={"runtime/blob": BLOB})
+    paths = write_volumes(scene.usb.parent / "cut", packed.path, SPAN)
+    assert len(paths) > 2
+    shutil.copy(paths[0], scene.usb)
+    root = scene.usb.parent / "tool-root.json"
+    root.write_bytes(tools.signer.signed.encode())
+    assert scene.run("install", str(scene.usb), "--trust", str(root), "--no-input") == 12
+    assert f"{len(paths) - 1} of {len(paths)} volumes are not here" in scene.error
+    assert all(path.name in scene.error for path in paths[1:])
+    assert not scene.prefix.root.exists()

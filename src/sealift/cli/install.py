@@ -100,6 +100,10 @@ def run(args: argparse.Namespace) -> int:
     with recording_refusals(prefix, "install", args.bundle):
         bundle, offered = open_for_install(args.bundle, args.trust, prefix, may_lack=True)
     if bundle.release.product == TOOL:
+        with recording_refusals(
+            prefix, "install", args.bundle, TOOL
+        ):  # small: it is not taken medium by medium
+            bundle, offered = open_for_install(args.bundle, args.trust, prefix)
         return install_tool(args, prefix, bundle, offered)
     with recording_refusals(prefix, "install", args.bundle, bundle.release.product):
         box = _box(args, prefix, bundle)
